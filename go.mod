@@ -1,0 +1,4 @@
+module example.com/simpleipc
+
+go 1.26.0
+

@@ -1,0 +1,5 @@
+//go:build race
+
+package pktline
+
+const raceEnabled = true
