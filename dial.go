@@ -1,0 +1,167 @@
+package simpleipc
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+)
+
+// A Dialer says how to connect to a server. The zero Dialer is ready for use;
+// its fields must not be changed while it is in use. Its methods may be called
+// concurrently.
+type Dialer struct {
+	// Timeout is how long to wait for a server that is busy or missing, as
+	// the next two fields allow; 1 second if it is 0, and no time at all if it
+	// is negative. It does not bound the exchange: that is for the context.
+	Timeout time.Duration
+
+	// NoWaitBusy fails at once if the path is [NotListening]. Otherwise it is
+	// tried again until Timeout has passed.
+	NoWaitBusy bool
+
+	// WaitNotFound tries again, until Timeout has passed, if the path is
+	// [PathNotFound]: for a server that is just being started.
+	WaitNotFound bool
+
+	// MaxResponse is the size in bytes of the largest response to accept, 1
+	// GiB if it is 0, and without limit if it is negative. A larger one fails
+	// with an error for which errors.Is(err, ErrTooLarge) holds. It does not
+	// apply to streamed responses.
+	MaxResponse int64
+
+	// Authorize decides, by an error, whether the server is one to talk to,
+	// before a byte is sent. If it is nil, [SameUser] decides.
+	Authorize func(Peer) error
+}
+
+const (
+	defaultDialTimeout = 1 * time.Second
+	defaultMaxMessage  = 1 << 30
+)
+
+// Call sends request to the server at path with the zero [Dialer] and returns
+// the response; see [Dialer.Call].
+func Call(ctx context.Context, path string, request []byte) ([]byte, error) {
+	return new(Dialer).Call(ctx, path, request)
+}
+
+// Call connects to the server at path, sends request, returns the response,
+// which the caller owns, and closes the connection. A response may be empty.
+// The request is not kept.
+//
+// When ctx ends, Call returns its error at once. Without a deadline it waits
+// as long as the server takes. All errors are an [*Error]; see there and
+// [Conn.Call] for what errors.Is finds.
+func (d *Dialer) Call(ctx context.Context, path string, request []byte) ([]byte, error) {
+	c, err := d.Dial(ctx, path)
+	if err != nil {
+		return nil, err
+	}
+	defer c.Close()
+	return c.Call(ctx, request)
+}
+
+// CallStream is [Dialer.Call] for messages that should not be in memory as a
+// whole. It sends what request has until its io.EOF, and returns as soon as
+// the response begins. The caller reads the response, as with
+// [Conn.CallStream], and closes it, which closes the connection.
+func (d *Dialer) CallStream(ctx context.Context, path string, request io.Reader) (*Response, error) {
+	c, err := d.Dial(ctx, path)
+	if err != nil {
+		return nil, err
+	}
+	r, err := c.CallStream(ctx, request)
+	if err != nil {
+		c.Close()
+		return nil, err
+	}
+	r.closeConn = true
+	return r, nil
+}
+
+// Dial connects to the server at path, for any number of calls. Git's servers
+// close a connection after one exchange; this package's keep it until it has
+// been idle for a while.
+//
+// The error is an [*Error] that tells the state of the path. errors.Is finds
+// [fs.ErrNotExist] if nothing is there, [ErrNotListening] if nobody takes the
+// connection, [ErrInvalidPath], [ErrUnauthorized] if Authorize refused the
+// server, and the context's error if that ended the wait.
+func (d *Dialer) Dial(ctx context.Context, path string) (*Conn, error) {
+	const op = "dial"
+	abs, err := resolve(path)
+	if err != nil {
+		return nil, newError(op, path, err)
+	}
+	timeout := d.Timeout
+	if timeout == 0 {
+		timeout = defaultDialTimeout
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, newError(op, abs, err)
+	}
+	var wait *backoff
+	for {
+		s, err := connect(abs)
+		if err == nil {
+			return d.newConn(s, abs)
+		}
+		failure := newError(op, abs, err)
+		if !d.mayWait(failure.State) {
+			return nil, failure
+		}
+		if wait == nil {
+			wait = newBackoff(ctx, timeout)
+		}
+		switch err := wait.next(); {
+		case err == nil:
+		case errors.Is(err, errWaitedLong):
+			if timeout > 0 {
+				failure.Err = fmt.Errorf("%w; waited %v", failure.Err, timeout)
+			}
+			return nil, failure
+		default:
+			failure.Err = fmt.Errorf("%w while waiting after: %w", err, failure.Err)
+			return nil, failure
+		}
+	}
+}
+
+func (d *Dialer) mayWait(s State) bool {
+	return s == NotListening && !d.NoWaitBusy || s == PathNotFound && d.WaitNotFound
+}
+
+// newConn makes a Conn of a socket, if the server is one to talk to.
+func (d *Dialer) newConn(s socket, path string) (*Conn, error) {
+	var peer Peer
+	err := s.control(func(fd int) (err error) {
+		peer, err = peerOf(fd)
+		return err
+	})
+	if err != nil {
+		err = fmt.Errorf("peer credentials: %w", err)
+	} else if d.Authorize != nil {
+		err = d.Authorize(peer)
+		if err != nil && !errors.Is(err, ErrUnauthorized) {
+			err = fmt.Errorf("%w: %w", ErrUnauthorized, err)
+		}
+	} else {
+		err = SameUser(peer)
+	}
+	if err != nil {
+		s.Close()
+		return nil, &Error{Op: "dial", Path: path, State: Listening, Err: err}
+	}
+	c := &Conn{sock: s, path: path, peer: peer, limit: d.MaxResponse, turn: make(chan struct{}, 1)}
+	switch {
+	case c.limit == 0:
+		c.limit = defaultMaxMessage
+	case c.limit < 0:
+		c.limit = -1
+	}
+	c.rd.Reset(s)
+	c.wr.Reset(s)
+	return c, nil
+}

@@ -1,0 +1,36 @@
+package simpleipc
+
+import (
+	"context"
+	"io/fs"
+	"time"
+)
+
+// defaultLockTimeout is how long Listen waits for the path's lock, which is
+// held for milliseconds.
+const defaultLockTimeout = 1 * time.Second
+
+// ListenConfig says how to claim a path. The zero value is ready for use and
+// safe: the socket is for the current user only.
+type ListenConfig struct {
+	// Mode is the permissions of the socket, 0600 if it is 0. The socket never
+	// has wider ones, from its creation on, and has these whatever the umask
+	// is. To connect, a process needs the permission to write. To let the
+	// users of a group connect, set it to 0660 and the server's Authorize to
+	// a function that lets them pass.
+	Mode fs.FileMode
+
+	// LockTimeout is how long to wait for another process that is just
+	// claiming the path or giving it up, 1 second if it is 0. If it is
+	// negative, Listen does not wait.
+	LockTimeout time.Duration
+
+	// Backlog is how many connections may wait to be accepted, as many as the
+	// system allows if it is 0.
+	Backlog int
+}
+
+// Listen claims path with the zero [ListenConfig]; see [ListenConfig.Listen].
+func Listen(ctx context.Context, path string) (*Listener, error) {
+	return ListenConfig{}.Listen(ctx, path)
+}

@@ -1,0 +1,324 @@
+//go:build unix
+
+package simpleipc
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"math"
+	"os"
+	"path/filepath"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// A Listener holds a path: clients that connect are queued until a [Server]
+// serves it. Its methods may be called concurrently.
+type Listener struct {
+	path        string
+	base        string
+	parent      *os.Root    // the directory of path
+	info        fs.FileInfo // of the socket, as it was published
+	lockTimeout time.Duration
+
+	sock  *os.File
+	raw   syscall.RawConn
+	try   func(uintptr) bool // accepts into next and nextErr
+	next  int
+	fault error
+
+	removeOnce sync.Once
+	removeErr  error
+	closeOnce  sync.Once
+}
+
+// Listen claims path and listens there. Clients can connect from then on, and
+// wait until the listener is served: so a daemon can hold its path first and
+// get ready then.
+//
+// Of any number of processes that call Listen for one path at the same time,
+// one succeeds. A socket that a dead server left is replaced in one step; a
+// client sees the old one or the new one, never none. A lock file or anything
+// else that a process left which died in Listen is cleared away. The directory
+// of the socket is made, with permissions 0700, if only it is missing and not
+// its parent. A relative path is resolved once, now. The path may be as long
+// as the system allows for any file; the working directory is not changed.
+//
+// errors.Is finds [ErrInUse] in the error if another server is alive at the
+// path, [ErrLocked] if another process held the lock for too long,
+// [ErrInvalidPath] if something other than a socket is there, which is left
+// alone, and the context's error if that ended the wait for the lock.
+func (lc ListenConfig) Listen(ctx context.Context, path string) (*Listener, error) {
+	abs, err := resolve(path)
+	if err != nil {
+		return nil, listenError(path, err)
+	}
+	l, err := lc.listen(ctx, abs)
+	if err != nil {
+		return nil, listenError(abs, err)
+	}
+	return l, nil
+}
+
+func listenError(path string, err error) *Error {
+	e := &Error{Op: "listen", Path: path, State: OtherError, Err: cause(err)}
+	switch stateOf(err) {
+	case InvalidPath:
+		e.State = InvalidPath
+	default:
+		if errors.Is(err, ErrInUse) {
+			e.State = Listening
+		}
+	}
+	return e
+}
+
+func (lc ListenConfig) listen(ctx context.Context, path string) (*Listener, error) {
+	dir, base := filepath.Split(path)
+	parent, err := os.OpenRoot(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		if err = os.Mkdir(dir, 0o700); err == nil || errors.Is(err, fs.ErrExist) {
+			parent, err = os.OpenRoot(dir)
+		}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("directory of the socket: %w", err)
+	}
+	l := &Listener{path: path, base: base, parent: parent, lockTimeout: lc.LockTimeout}
+	switch {
+	case l.lockTimeout == 0:
+		l.lockTimeout = defaultLockTimeout
+	case l.lockTimeout < 0:
+		l.lockTimeout = 0
+	}
+	if err := l.claim(ctx, lc); err != nil {
+		parent.Close()
+		return nil, err
+	}
+	return l, nil
+}
+
+// claim takes the path, under its lock.
+func (l *Listener) claim(ctx context.Context, lc ListenConfig) error {
+	// A quick look first: most who come too late need no lock to see it.
+	if err := l.checkFree(); err != nil {
+		return err
+	}
+	w, err := newWorkspace(l.parent, l.base)
+	if err != nil {
+		return fmt.Errorf("preparing the socket in %s: %w", filepath.Dir(l.path), err)
+	}
+	defer w.close()
+	lock, err := lockPath(ctx, w, l.base, l.lockTimeout, l.checkFree)
+	if err != nil {
+		return err
+	}
+	defer lock.unlock()
+	if err := l.checkFree(); err != nil {
+		return err
+	}
+	removeDebris(l.parent, l.base)
+	return l.publish(w, lc)
+}
+
+// checkFree returns an error if the path cannot be claimed: because a server
+// is alive there, which may be too busy to take the connection, or because
+// something else is.
+func (l *Listener) checkFree() error {
+	s, err := connect(l.path)
+	switch {
+	case err == nil:
+		s.Close()
+		return ErrInUse
+	case errors.Is(err, unix.EAGAIN):
+		return fmt.Errorf("%w, and its backlog is full", ErrInUse)
+	case errors.Is(err, unix.ENOENT), errors.Is(err, unix.ECONNREFUSED):
+		return nil
+	}
+	return fmt.Errorf("looking for a live server: %w", cause(err))
+}
+
+// publish makes the socket in the workspace and moves it to its path.
+func (l *Listener) publish(w *workspace, lc ListenConfig) (err error) {
+	mode := uint32(lc.Mode.Perm())
+	if lc.Mode == 0 {
+		mode = 0o600
+	}
+	backlog := lc.Backlog
+	if backlog <= 0 {
+		backlog = math.MaxInt16 // the system takes what it allows
+	}
+
+	fd, err := newStreamSocket()
+	if err != nil {
+		return fmt.Errorf("socket: %w", err)
+	}
+	l.sock = os.NewFile(uintptr(fd), l.path)
+	defer func() {
+		if err != nil {
+			l.sock.Close()
+		}
+	}()
+	// Linux gives the socket the descriptor's mode; the others may refuse.
+	unix.Fchmod(fd, mode)
+	if err := bindIn(w, fd, filepath.Join(filepath.Dir(l.path), w.name)); err != nil {
+		return fmt.Errorf("bind: %w", err)
+	}
+	if l.info, err = w.root.Lstat(bindName); err != nil {
+		return err
+	}
+	if uint32(l.info.Mode().Perm()) != mode {
+		// Nobody else can have put a symbolic link here.
+		if err := w.root.Chmod(bindName, fs.FileMode(mode)); err != nil {
+			return fmt.Errorf("setting the socket's permissions: %w", cause(err))
+		}
+	}
+	if err := unix.Listen(fd, backlog); err != nil {
+		return fmt.Errorf("listen: %w", err)
+	}
+	if l.raw, err = l.sock.SyscallConn(); err != nil {
+		return err
+	}
+	l.try = func(fd uintptr) bool {
+		l.next, l.fault = acceptSocket(int(fd))
+		return l.fault != unix.EAGAIN
+	}
+	if err := l.parent.Rename(w.name+"/"+bindName, l.base); err != nil {
+		return fmt.Errorf("publishing the socket: %w", cause(err))
+	}
+	return nil
+}
+
+// bindIn binds the socket to bindName in the workspace, whose path is dir.
+func bindIn(w *workspace, fd int, dir string) error {
+	address := filepath.Join(dir, bindName)
+	if len(address) > maxAddress {
+		short, done, err := shortAddress(dir)
+		if err != nil {
+			return err
+		}
+		defer done()
+		address = filepath.Join(short, bindName)
+	}
+	return unix.Bind(fd, &unix.SockaddrUnix{Name: address})
+}
+
+// Path returns the absolute path at which l listens.
+func (l *Listener) Path() string { return l.path }
+
+// Check returns an error for which errors.Is(err, ErrStolen) holds if the path
+// no longer leads to l's socket. A server that serves l checks every second.
+func (l *Listener) Check() error {
+	info, err := os.Lstat(l.path)
+	if err == nil && os.SameFile(info, l.info) {
+		return nil
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, unix.ENOTDIR) {
+		return nil // the socket may well be there
+	}
+	return &Error{Op: "serve", Path: l.path, State: stateOf(err), Err: ErrStolen}
+}
+
+// Close stops listening and removes the socket from the path, unless another
+// one has taken its place. Clients that have connected and were not accepted
+// are hung up on. It returns an error if the socket could not be removed; the
+// next server will replace it.
+func (l *Listener) Close() error {
+	err := l.remove()
+	l.closeSocket()
+	return err
+}
+
+// closeSocket stops listening, and leaves the path as it is.
+func (l *Listener) closeSocket() {
+	l.closeOnce.Do(func() {
+		l.sock.Close()
+		l.parent.Close()
+	})
+}
+
+// remove gives the path up while the socket still listens. The lock keeps a
+// newcomer from replacing the socket between the look and the removal.
+func (l *Listener) remove() error {
+	l.removeOnce.Do(func() {
+		if !l.owns() {
+			return
+		}
+		if err := l.removeLocked(); err != nil {
+			l.removeErr = &Error{Op: "close", Path: l.path, State: OtherError, Err: fmt.Errorf("removing the socket: %w", cause(err))}
+		}
+	})
+	return l.removeErr
+}
+
+func (l *Listener) removeLocked() error {
+	w, err := newWorkspace(l.parent, l.base)
+	if err != nil {
+		return err
+	}
+	defer w.close()
+	lock, err := lockPath(context.Background(), w, l.base, l.lockTimeout, func() error { return nil })
+	if err != nil {
+		return err
+	}
+	defer lock.unlock()
+	if !l.owns() {
+		return nil
+	}
+	return l.parent.Remove(l.base)
+}
+
+// owns reports whether l's socket is what has its name in its directory, even
+// if that has been moved.
+func (l *Listener) owns() bool {
+	info, err := l.parent.Lstat(l.base)
+	return err == nil && os.SameFile(info, l.info)
+}
+
+// accept waits for a connection. Only one goroutine at a time may call it.
+func (l *Listener) accept() (socket, Peer, error) {
+	if err := l.raw.Read(l.try); err != nil {
+		return socket{}, unknownPeer, cause(err)
+	}
+	return l.accepted()
+}
+
+// acceptQueued takes a connection that is already there; if there is none, the
+// error is EAGAIN. It works after interrupt, as accept does not.
+func (l *Listener) acceptQueued() (socket, Peer, error) {
+	if err := l.raw.Control(func(fd uintptr) { l.try(fd) }); err != nil {
+		return socket{}, unknownPeer, err
+	}
+	return l.accepted()
+}
+
+func (l *Listener) accepted() (socket, Peer, error) {
+	if l.fault != nil {
+		return socket{}, unknownPeer, fmt.Errorf("accept: %w", l.fault)
+	}
+	peer, err := peerOf(l.next)
+	if err != nil {
+		unix.Close(l.next)
+		return socket{}, unknownPeer, fmt.Errorf("peer credentials: %w", err)
+	}
+	return newSocket(l.next, l.path), peer, nil
+}
+
+// interrupt makes accept return os.ErrDeadlineExceeded, now and later.
+func (l *Listener) interrupt() { l.sock.SetReadDeadline(longAgo) }
+
+// isTemporary reports whether accept may succeed later: the client has gone,
+// or there is no descriptor or memory left just now.
+func isTemporary(err error) bool {
+	for _, errno := range []error{unix.ECONNABORTED, unix.EMFILE, unix.ENFILE, unix.ENOBUFS, unix.ENOMEM, unix.EPERM, unix.EPROTO} {
+		if errors.Is(err, errno) {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,54 @@
+package simpleipc
+
+import (
+	"fmt"
+	"os"
+)
+
+// Peer is the process on the other side of a connection, as the kernel knows
+// it: its credentials at the time it connected or, for a server, began to
+// listen. What the platform does not tell is -1.
+type Peer struct {
+	PID int // process ID
+	UID int // effective user ID
+	GID int // effective group ID
+}
+
+// String returns "pid 1, uid 2, gid 3", without what is not known.
+func (p Peer) String() string {
+	text := ""
+	for _, f := range []struct {
+		name string
+		id   int
+	}{{"pid", p.PID}, {"uid", p.UID}, {"gid", p.GID}} {
+		if f.id >= 0 {
+			if text != "" {
+				text += ", "
+			}
+			text += fmt.Sprintf("%s %d", f.name, f.id)
+		}
+	}
+	if text == "" {
+		return "unknown peer"
+	}
+	return text
+}
+
+var unknownPeer = Peer{PID: -1, UID: -1, GID: -1}
+
+// SameUser is the default for who may be on the other side: a process of this
+// process's own user or of root. For others it returns an error for which
+// errors.Is(err, ErrUnauthorized) holds.
+//
+// Linux, macOS and FreeBSD tell the peer's user. Where the platform does not,
+// every peer passes, and the permissions of the socket, which is 0600 unless
+// widened, and of its directory are what keeps others out.
+func SameUser(p Peer) error {
+	if p.UID < 0 || p.UID == 0 || p.UID == os.Geteuid() {
+		return nil
+	}
+	return fmt.Errorf("%w: it runs as user %d, not as user %d or root", ErrUnauthorized, p.UID, os.Geteuid())
+}
+
+// AnyUser is for Authorize fields: it lets every peer pass.
+func AnyUser(Peer) error { return nil }

@@ -1,0 +1,427 @@
+package simpleipc
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Defaults of a Server's fields.
+const (
+	DefaultWorkers      = 8
+	DefaultMaxRequest   = 1 << 30
+	DefaultReadTimeout  = 30 * time.Second
+	DefaultWriteTimeout = 30 * time.Second
+	DefaultIdleTimeout  = 5 * time.Minute
+	DefaultDrainTimeout = 30 * time.Second
+
+	// waitingPerWorker is how many requests may wait for each worker.
+	waitingPerWorker = 100
+)
+
+// How often a server looks whether its path still leads to it. It is the only
+// thing an idle server wakes up for.
+const checkInterval = time.Second
+
+// How long a server waits after it could not accept a connection.
+const (
+	minAcceptPause = 5 * time.Millisecond
+	maxAcceptPause = 1 * time.Second
+)
+
+// A Server answers the requests that arrive at a [Listener]. Only its Handler
+// must be set; the zero value of every other field is the safe default. The
+// fields must not be changed once it serves. A Server serves once.
+//
+// Of each connection, a server reads requests and answers them in turn, until
+// the client closes it (Git's clients do so after one exchange) or it has been
+// idle for too long. A client occupies a worker only from the moment its whole
+// request has arrived until its response is written: one that is silent, slow
+// or gone costs a descriptor and a little memory.
+//
+// All methods may be called concurrently, at any time, repeatedly, and from a
+// handler.
+type Server struct {
+	// Handler answers the requests.
+	Handler Handler
+
+	// Workers is how many requests are handled at the same time,
+	// [DefaultWorkers] if it is 0 or less.
+	Workers int
+
+	// MaxWaiting is how many whole requests may wait for a worker, 100 for
+	// each worker if it is 0 or less. When that many wait, the client of the
+	// next is hung up on.
+	MaxWaiting int
+
+	// MaxRequest is the size in bytes of the largest request,
+	// [DefaultMaxRequest] (1 GiB) if it is 0, without limit if it is negative.
+	// The client of a larger one is hung up on. The memory for a request grows
+	// as it arrives. It holds for streamed requests, too.
+	MaxRequest int64
+
+	// ReadTimeout is how long a request may take to arrive once it has begun,
+	// [DefaultReadTimeout] if it is 0, without limit if it is negative.
+	ReadTimeout time.Duration
+
+	// WriteTimeout is how long a client may not read its response,
+	// [DefaultWriteTimeout] if it is 0, without limit if it is negative. The
+	// time begins anew with every part of the response, of at most 2 MiB,
+	// that is sent. What is sent into the socket's buffer counts as read.
+	WriteTimeout time.Duration
+
+	// IdleTimeout is how long a connection is kept on which nothing arrives,
+	// [DefaultIdleTimeout] if it is 0, without limit if it is negative.
+	IdleTimeout time.Duration
+
+	// DrainTimeout is how long a shutdown waits for running handlers, and for
+	// clients to be sent their responses, before their contexts and
+	// connections are closed: [DefaultDrainTimeout] if it is 0, without limit
+	// if it is negative. A context that is given to Shutdown can end the wait
+	// earlier.
+	DrainTimeout time.Duration
+
+	// StreamRequests calls the handler when a request begins to arrive
+	// instead of when it is complete, for requests that should not be in
+	// memory as a whole: Body is nil, and the handler reads the [Request].
+	// A slow client occupies a worker then. Since a client writes its whole
+	// request before it reads, a handler must read the request to its end
+	// before it writes more than 64 KiB; otherwise it gets ErrRequestUnread.
+	StreamRequests bool
+
+	// Authorize decides, by an error, whether to serve a peer, before a byte
+	// from it is read. If it is nil, [SameUser] decides.
+	Authorize func(Peer) error
+
+	// Logger gets what an operator should know, never the bytes of messages.
+	// If it is nil, nothing is logged.
+	Logger *slog.Logger
+
+	counters counters
+
+	once     sync.Once
+	stop     chan struct{} // closed to shut down
+	kill     chan struct{} // closed to shut down at once
+	finished chan struct{} // closed when Serve is about to return
+
+	mu       sync.Mutex
+	started  bool
+	reason   error // why stop is closed; Serve returns it
+	killed   bool
+	drainErr error
+	conns    map[*serverConn]struct{}
+
+	// Fixed before the first connection.
+	log       *slog.Logger
+	limits    limits
+	authorize func(Peer) error
+	queue     chan *serverConn // those whose request has arrived
+	base      context.Context
+	draining  atomic.Bool
+	readers   sync.WaitGroup // goroutines that read connections
+	workers   sync.WaitGroup
+}
+
+// limits are a server's limits with the defaults filled in; 0 is no limit for
+// the times, -1 for the size.
+type limits struct {
+	workers, waiting         int
+	request                  int64
+	read, write, idle, drain time.Duration
+}
+
+func (s *Server) init() {
+	s.once.Do(func() {
+		s.stop = make(chan struct{})
+		s.kill = make(chan struct{})
+		s.finished = make(chan struct{})
+	})
+}
+
+// ListenAndServe claims path with [Listen] and serves it as [Server.Serve]
+// does.
+func (s *Server) ListenAndServe(ctx context.Context, path string) error {
+	l, err := Listen(ctx, path)
+	if err != nil {
+		return err
+	}
+	return s.Serve(ctx, l)
+}
+
+// Serve answers the requests that arrive at l, until the server is shut down:
+// by [Server.Shutdown], [Server.Close], a handler that returns [Quit], or the
+// end of ctx, which has the effect of Shutdown. It returns when the shutdown
+// is complete, so that a program may exit then. l is closed and its path
+// removed. The values of ctx are passed on to the handlers.
+//
+// Serve always returns an error: [ErrServerClosed] after these, [ErrStolen]
+// when the path no longer led to the server, which then has shut down in
+// order, or what went wrong.
+func (s *Server) Serve(ctx context.Context, l *Listener) error {
+	s.init()
+	if err := s.start(); err != nil {
+		l.Close()
+		return err
+	}
+	defer close(s.finished)
+	base, cancel := context.WithCancelCause(context.WithValue(context.WithoutCancel(ctx), serverKey{}, s))
+	defer cancel(ErrServerClosed)
+	s.base = base
+	s.log.Info("listening", "path", l.Path())
+
+	for range s.limits.workers {
+		s.startWorker()
+	}
+	accepting := make(chan struct{})
+	go func() {
+		defer close(accepting)
+		s.acceptLoop(l)
+	}()
+	tick := time.NewTicker(checkInterval)
+	defer tick.Stop()
+	for serving := true; serving; {
+		select {
+		case <-s.stop:
+			serving = false
+		case <-ctx.Done():
+			s.shutDown(ErrServerClosed)
+		case <-tick.C:
+			if err := l.Check(); err != nil {
+				s.shutDown(err)
+			}
+		}
+	}
+	s.log.Info("shutting down", "path", l.Path(), "reason", s.reason)
+	s.drain(l, accepting, cancel)
+	s.log.Info("shut down", "path", l.Path())
+	return s.reason
+}
+
+// start fixes what the fields say, and refuses to serve twice.
+func (s *Server) start() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.reason != nil:
+		return ErrServerClosed
+	case s.started:
+		return errors.New("simpleipc: a Server serves only once")
+	case s.Handler == nil:
+		return errors.New("simpleipc: the Server has no Handler")
+	}
+	s.started = true
+	s.log = s.Logger
+	if s.log == nil {
+		s.log = slog.New(slog.DiscardHandler)
+	}
+	s.limits = limits{
+		workers: max(0, s.Workers),
+		waiting: max(0, s.MaxWaiting),
+		request: orDefault(s.MaxRequest, DefaultMaxRequest),
+		read:    max(0, orDefault(s.ReadTimeout, DefaultReadTimeout)),
+		write:   max(0, orDefault(s.WriteTimeout, DefaultWriteTimeout)),
+		idle:    max(0, orDefault(s.IdleTimeout, DefaultIdleTimeout)),
+		drain:   max(0, orDefault(s.DrainTimeout, DefaultDrainTimeout)),
+	}
+	s.limits.workers = orDefault(s.limits.workers, DefaultWorkers)
+	s.limits.waiting = orDefault(s.limits.waiting, waitingPerWorker*s.limits.workers)
+	s.authorize = s.Authorize
+	if s.authorize == nil {
+		s.authorize = SameUser
+	}
+	s.conns = make(map[*serverConn]struct{})
+	s.queue = make(chan *serverConn, s.limits.waiting)
+	return nil
+}
+
+func orDefault[T int | int64 | time.Duration](v, def T) T {
+	if v == 0 {
+		return def
+	}
+	return v
+}
+
+// serverKey is the key of a handler's context whose value is its server.
+type serverKey struct{}
+
+// Shutdown shuts the server down in order: it stops accepting and removes the
+// path, hangs up on clients that have not sent a whole request, lets the
+// others be answered, and returns. When ctx ends or DrainTimeout has passed
+// before that, it goes on as [Server.Close] and returns an error.
+//
+// From a handler, given the handler's context or one derived from it, it
+// returns at once and the shutdown goes on, for it would wait for itself; see
+// also [Quit].
+func (s *Server) Shutdown(ctx context.Context) error {
+	s.init()
+	if !s.shutDown(ErrServerClosed) || ctx.Value(serverKey{}) == s {
+		return nil
+	}
+	select {
+	case <-s.finished:
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return s.drainErr
+	case <-ctx.Done():
+		s.Close()
+		return ctx.Err()
+	}
+}
+
+// Close shuts the server down at once: it removes the path, ends the contexts
+// of the handlers and closes all connections. It does not wait for handlers to
+// return.
+func (s *Server) Close() error {
+	s.init()
+	started := s.shutDown(ErrServerClosed)
+	s.mu.Lock()
+	if !s.killed {
+		s.killed = true
+		close(s.kill)
+	}
+	s.mu.Unlock()
+	if started {
+		<-s.finished
+	}
+	return nil
+}
+
+// shutDown lets Serve begin to shut down, and reports whether it has been
+// called.
+func (s *Server) shutDown(reason error) (started bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.reason == nil {
+		s.reason = reason
+		close(s.stop)
+	}
+	return s.started
+}
+
+// drain ends all that is going on, gently as long as it may.
+func (s *Server) drain(l *Listener, accepting <-chan struct{}, cancel context.CancelCauseFunc) {
+	s.draining.Store(true)
+	if err := l.remove(); err != nil {
+		s.log.Warn("the socket stays behind", "path", l.Path(), "err", err)
+	}
+	l.interrupt()
+	<-accepting
+	// Those that had connected may have sent their requests, too.
+	for {
+		sock, peer, err := l.acceptQueued()
+		if err != nil {
+			break
+		}
+		s.receive(sock, peer)
+	}
+	l.closeSocket()
+	s.eachConn((*serverConn).drain)
+
+	done := make(chan struct{})
+	go func() {
+		s.readers.Wait()
+		close(s.queue)
+		s.workers.Wait()
+		close(done)
+	}()
+	var expired <-chan time.Time
+	if s.limits.drain > 0 {
+		t := time.NewTimer(s.limits.drain)
+		defer t.Stop()
+		expired = t.C
+	}
+	select {
+	case <-done:
+		return
+	case <-s.kill:
+	case <-expired:
+		s.mu.Lock()
+		s.drainErr = fmt.Errorf("simpleipc: shutdown: requests were still being answered after %v", s.limits.drain)
+		s.mu.Unlock()
+		s.log.Warn("gave up on requests that are still being answered", "after", s.limits.drain)
+	}
+	cancel(ErrServerClosed)
+	s.eachConn((*serverConn).close)
+}
+
+func (s *Server) eachConn(f func(*serverConn)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for c := range s.conns {
+		f(c)
+	}
+}
+
+// acceptLoop accepts connections until the server is shut down.
+func (s *Server) acceptLoop(l *Listener) {
+	pause := time.Duration(0)
+	for {
+		sock, peer, err := l.accept()
+		switch {
+		case err == nil:
+			pause = 0
+			s.receive(sock, peer)
+		case errors.Is(err, os.ErrDeadlineExceeded):
+			return // interrupted
+		case isTemporary(err):
+			s.counters.acceptErrors.Add(1)
+			pause = min(max(2*pause, minAcceptPause), maxAcceptPause)
+			s.log.Warn("cannot accept connections for now", "path", l.Path(), "err", err, "pause", pause)
+			select {
+			case <-time.After(pause):
+			case <-s.stop:
+				return
+			}
+		default:
+			s.shutDown(fmt.Errorf("simpleipc: serve %s: %w", l.Path(), err))
+			return
+		}
+	}
+}
+
+// receive begins to read requests from an accepted connection.
+func (s *Server) receive(sock socket, peer Peer) {
+	s.counters.accepted.Add(1)
+	s.counters.open.Add(1)
+	c := newServerConn(s, sock, peer)
+	s.mu.Lock()
+	s.conns[c] = struct{}{}
+	s.mu.Unlock()
+	s.readers.Add(1)
+	go c.read()
+	if s.draining.Load() {
+		c.drain()
+	}
+}
+
+// forget is called when a connection's reading has ended.
+func (s *Server) forget(c *serverConn) {
+	s.mu.Lock()
+	delete(s.conns, c)
+	s.mu.Unlock()
+	s.counters.open.Add(-1)
+	s.readers.Done()
+}
+
+// startWorker starts a goroutine that answers requests.
+func (s *Server) startWorker() {
+	s.workers.Add(1)
+	go func() {
+		defer s.workers.Done()
+		exited := true
+		defer func() {
+			if exited { // by a handler that called runtime.Goexit
+				s.startWorker()
+			}
+		}()
+		for c := range s.queue {
+			c.answer()
+		}
+		exited = false
+	}()
+}

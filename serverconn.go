@@ -1,0 +1,469 @@
+package simpleipc
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"example.com/simpleipc/pktline"
+)
+
+// A serverConn is a client's connection to the server.
+//
+// Two goroutines share it. The reader, which it has all its life, waits for a
+// request, reads it, and puts the connection into the server's queue; then it
+// waits for the next bytes, and so notices when the client hangs up while it
+// is being answered. A worker takes the connection from the queue, calls the
+// handler, sends the response and tells the reader.
+type serverConn struct {
+	srv  *Server
+	sock socket
+	rd   pktline.Reader
+	req  Request
+	body *[]byte // req.Body's memory, from bodies
+	resp ResponseWriter
+
+	answered chan bool     // from the worker: whether the connection can be kept
+	received chan struct{} // from the worker: a streamed request was read
+
+	// For the reader or, while a request is streamed, for the worker.
+	inRequest bool  // a request has begun to arrive, and is not complete
+	readArmed bool  // its deadline is set
+	unread    int64 // how much more of a streamed request may come, or -1
+
+	// For the worker.
+	writeUntil time.Time // the deadline that is set for writing
+	writeErr   error     // why the response could not be written
+
+	closed atomic.Bool
+
+	mu        sync.Mutex
+	busy      bool                    // from the queue until the response is sent
+	idleSince time.Time               // unless busy
+	gone      bool                    // the client has hung up
+	muted     bool                    // the stream was ended by closeRead
+	cancel    context.CancelCauseFunc // of the handler's context
+}
+
+// bodies holds memory for requests, as *[]byte.
+var bodies = sync.Pool{New: func() any { return new([]byte) }}
+
+// maxPooledBody is the size of the largest request whose memory is used again.
+const maxPooledBody = 16 << 20
+
+// Causes for which a connection is dropped, where no other error tells.
+var (
+	errOverload = errors.New("too many requests are waiting")
+	errIdle     = errors.New("idle for too long")
+)
+
+func newServerConn(s *Server, sock socket, peer Peer) *serverConn {
+	c := &serverConn{srv: s, sock: sock, answered: make(chan bool, 1), idleSince: time.Now()}
+	c.req.Peer = peer
+	if s.StreamRequests {
+		c.received = make(chan struct{}, 1)
+		c.req.src = (*requestReader)(c)
+	}
+	c.rd.Reset((*connReader)(c))
+	c.resp.wr.Reset((*connWriter)(c))
+	return c
+}
+
+// close closes the connection; whoever uses it gets an error.
+func (c *serverConn) close() {
+	if !c.closed.Swap(true) {
+		c.sock.Close()
+	}
+}
+
+// drain lets the connection end: once its request is answered, if a whole one
+// has arrived, and otherwise at once.
+func (c *serverConn) drain() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.busy {
+		c.mute()
+	}
+}
+
+// mute makes the reader find the end of the stream behind what has arrived.
+// c.mu is held.
+func (c *serverConn) mute() {
+	if !c.muted {
+		c.muted = true
+		c.sock.closeRead()
+	}
+}
+
+// read is the reader.
+func (c *serverConn) read() {
+	defer c.srv.forget(c)
+	defer c.close()
+	if err := c.srv.authorize(c.req.Peer); err != nil {
+		c.srv.counters.refused.Add(1)
+		c.srv.log.Warn("refused a peer", "peer", c.req.Peer, "err", err)
+		return
+	}
+	c.sock.SetReadDeadline(deadline(c.srv.limits.idle))
+	err := c.await()
+	for err == nil {
+		if err = c.request(); err != nil {
+			break
+		}
+		if err = c.await(); err != nil {
+			c.hungUp()
+		}
+		if !<-c.answered {
+			return // the worker has said why
+		}
+	}
+	c.dropped(err)
+}
+
+// await waits for the first bytes of a request, until the connection has been
+// idle for too long. The deadline is moved only when it has been reached, so
+// that it costs an exchange nothing.
+func (c *serverConn) await() error {
+	for {
+		err := c.rd.Await()
+		if err == nil || !errors.Is(err, os.ErrDeadlineExceeded) {
+			return err
+		}
+		left := c.srv.limits.idle
+		c.mu.Lock()
+		if !c.busy {
+			left -= time.Since(c.idleSince)
+		}
+		c.mu.Unlock()
+		if left <= 0 {
+			return errIdle
+		}
+		c.sock.SetReadDeadline(time.Now().Add(left))
+	}
+}
+
+// request reads a request, or lets a worker read it, and puts the connection
+// into the queue.
+func (c *serverConn) request() error {
+	c.inRequest, c.readArmed = true, false
+	if c.srv.StreamRequests {
+		c.rd.NextMessage()
+		c.unread = c.srv.limits.request
+		if err := c.submit(); err != nil {
+			return err
+		}
+		<-c.received
+		return nil
+	}
+	c.body = bodies.Get().(*[]byte)
+	body, err := c.rd.ReadMessage((*c.body)[:0], c.srv.limits.request)
+	*c.body = body
+	if err == nil {
+		c.requestRead()
+		c.req.Body, c.req.off = body, 0
+		err = c.submit()
+	}
+	if err != nil {
+		c.releaseBody()
+	}
+	return err
+}
+
+// requestRead is called when a whole request has been read.
+func (c *serverConn) requestRead() {
+	c.inRequest = false
+	if c.readArmed {
+		c.sock.SetReadDeadline(deadline(c.srv.limits.idle))
+	}
+}
+
+// submit puts the connection into the queue, if there is room.
+func (c *serverConn) submit() error {
+	c.mu.Lock()
+	c.busy = true
+	c.mu.Unlock()
+	c.srv.counters.waiting.Add(1)
+	select {
+	case c.srv.queue <- c:
+		c.srv.counters.requests.Add(1)
+		return nil
+	default:
+		c.srv.counters.waiting.Add(-1)
+		return errOverload
+	}
+}
+
+// hungUp ends the context of the handler that is at work for a client which
+// has gone.
+func (c *serverConn) hungUp() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.muted || !c.busy {
+		return
+	}
+	c.gone = true
+	if c.cancel != nil {
+		c.cancel(ErrConnClosed)
+	}
+}
+
+// dropped counts and logs why the reader has ended.
+func (c *serverConn) dropped(err error) {
+	n := &c.srv.counters
+	log := c.srv.log.Warn
+	switch {
+	case err == errIdle:
+		n.idle.Add(1)
+		log = c.srv.log.Debug
+	case err == errOverload:
+		n.overload.Add(1)
+	case !c.inRequest:
+		return // a probe, or a client that needs no more
+	case errors.Is(err, pktline.ErrTooLarge):
+		n.tooLarge.Add(1)
+		err = fmt.Errorf("request of more than %d bytes: %w", c.srv.limits.request, ErrTooLarge)
+	case errors.Is(err, pktline.ErrProtocol):
+		n.malformed.Add(1)
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		n.slow.Add(1)
+		err = fmt.Errorf("the request took longer than %v to arrive", c.srv.limits.read)
+	case c.srv.draining.Load():
+		n.closed.Add(1)
+		log = c.srv.log.Debug
+	default:
+		n.cutShort.Add(1)
+		log = c.srv.log.Debug
+	}
+	log("dropped a client", "peer", c.req.Peer, "err", cause(err))
+}
+
+// answer is what a worker does with a connection from the queue.
+func (c *serverConn) answer() {
+	s := c.srv
+	s.counters.waiting.Add(-1)
+	s.counters.active.Add(1)
+	ctx, cancel := context.WithCancelCause(s.base)
+	c.mu.Lock()
+	c.cancel = cancel
+	gone := c.gone
+	c.mu.Unlock()
+
+	keep := false
+	defer func() { // even if the handler ends the goroutine
+		cancel(nil)
+		c.finish(keep)
+	}()
+	var err error
+	if gone {
+		err = ErrConnClosed
+	} else {
+		err = c.handle(ctx)
+	}
+	quit := errors.Is(err, Quit)
+	if err == nil || quit {
+		err = c.respond()
+	}
+	if err == nil {
+		keep = true
+		s.counters.responses.Add(1)
+	} else {
+		c.failed(err)
+	}
+	if quit {
+		s.log.Info("a client asks to shut down", "peer", c.req.Peer)
+		s.shutDown(ErrServerClosed)
+	}
+}
+
+// handle calls the handler. A panic becomes an error.
+func (c *serverConn) handle(ctx context.Context) (err error) {
+	returned := false
+	defer func() {
+		if returned {
+			return
+		}
+		if p := recover(); p != nil {
+			err = &panicError{value: p, stack: debug.Stack()}
+		} else { // runtime.Goexit: nobody will see err
+			c.failed(errors.New("the handler ended its goroutine"))
+		}
+	}()
+	err = c.srv.Handler.ServeIPC(ctx, &c.resp, &c.req)
+	returned = true
+	return err
+}
+
+type panicError struct {
+	value any
+	stack []byte
+}
+
+func (e *panicError) Error() string { return fmt.Sprintf("panic: %v", e.value) }
+
+// respond sends the end of the response.
+func (c *serverConn) respond() error {
+	if c.inRequest { // the handler did not need all of a streamed request
+		if _, err := io.Copy(io.Discard, &c.req); err != nil {
+			return err
+		}
+	}
+	return c.resp.wr.WriteFlush()
+}
+
+// failed counts and logs why a request was not answered.
+func (c *serverConn) failed(err error) {
+	n := &c.srv.counters
+	log := c.srv.log.Debug
+	c.mu.Lock()
+	gone := c.gone
+	c.mu.Unlock()
+	var attrs []any
+	var p *panicError
+	switch {
+	case errors.As(err, &p):
+		n.panicked.Add(1)
+		log = c.srv.log.Error
+		attrs = []any{"stack", string(p.stack)}
+	case errors.Is(c.writeErr, os.ErrDeadlineExceeded):
+		n.stalled.Add(1)
+		log = c.srv.log.Warn
+		err = fmt.Errorf("the client did not read its response for %v", c.srv.limits.write)
+	case c.inRequest && errors.Is(err, ErrTooLarge):
+		n.tooLarge.Add(1)
+		log = c.srv.log.Warn
+	case c.inRequest && errors.Is(err, pktline.ErrProtocol):
+		n.malformed.Add(1)
+		log = c.srv.log.Warn
+	case c.inRequest && errors.Is(err, os.ErrDeadlineExceeded):
+		n.slow.Add(1)
+		log = c.srv.log.Warn
+	case c.inRequest && errors.Is(err, io.ErrUnexpectedEOF):
+		n.cutShort.Add(1)
+	case context.Cause(c.srv.base) == ErrServerClosed:
+		n.closed.Add(1)
+	case gone || c.writeErr != nil && !errors.Is(c.writeErr, ErrRequestUnread):
+		n.hungUp.Add(1)
+	default:
+		n.failed.Add(1)
+		log = c.srv.log.Error
+	}
+	log("could not answer a request", append(attrs, "peer", c.req.Peer, "err", err)...)
+}
+
+// finish makes the connection ready for its next request, or closes it, and
+// tells the reader.
+func (c *serverConn) finish(keep bool) {
+	if c.srv.StreamRequests {
+		if c.inRequest {
+			c.received <- struct{}{}
+		}
+	} else {
+		c.releaseBody()
+	}
+	c.srv.counters.active.Add(-1)
+	c.mu.Lock()
+	c.busy = false
+	c.idleSince = time.Now()
+	c.cancel = nil
+	if c.srv.draining.Load() {
+		c.mute()
+	}
+	c.mu.Unlock()
+	if !keep {
+		c.resp.wr.Reset(nil)
+		c.close()
+	}
+	c.answered <- keep
+}
+
+func (c *serverConn) releaseBody() {
+	c.req.Body = nil
+	if cap(*c.body) > maxPooledBody {
+		*c.body = nil
+	}
+	bodies.Put(c.body)
+	c.body = nil
+}
+
+// A connReader reads from the connection, under the deadline of a request that
+// does not arrive in one piece.
+type connReader serverConn
+
+func (c *connReader) Read(p []byte) (int, error) {
+	if c.inRequest && !c.readArmed {
+		c.readArmed = true
+		c.sock.SetReadDeadline(deadline(c.srv.limits.read))
+	}
+	n, err := c.sock.Read(p)
+	c.srv.counters.bytesIn.Add(int64(n))
+	return n, err
+}
+
+// A requestReader reads a streamed request.
+type requestReader serverConn
+
+func (r *requestReader) Read(p []byte) (int, error) {
+	c := (*serverConn)(r)
+	n, err := c.rd.Read(p)
+	if c.unread >= 0 {
+		if c.unread -= int64(n); c.unread < 0 {
+			c.unread = 0
+			return 0, fmt.Errorf("request of more than %d bytes: %w", c.srv.limits.request, ErrTooLarge)
+		}
+	}
+	if err == io.EOF && c.inRequest {
+		c.requestRead()
+		c.received <- struct{}{}
+	}
+	return n, cause(err)
+}
+
+// A connWriter writes to the connection, under a deadline that is moved only
+// when it has come near.
+type connWriter serverConn
+
+func (c *connWriter) Write(p []byte) (int, error) {
+	if err := c.begin(); err != nil {
+		return 0, err
+	}
+	n, err := c.sock.Write(p)
+	c.end(int64(n), err)
+	return n, err
+}
+
+// begin is called before each write.
+func (c *connWriter) begin() error {
+	if c.inRequest {
+		c.writeErr = ErrRequestUnread
+		return c.writeErr
+	}
+	if limit := c.srv.limits.write; limit > 0 {
+		if now := time.Now(); now.Add(limit).After(c.writeUntil) {
+			c.writeUntil = now.Add(limit + limit/2)
+			c.sock.SetWriteDeadline(c.writeUntil)
+		}
+	}
+	return nil
+}
+
+// end is called after each write.
+func (c *connWriter) end(n int64, err error) {
+	c.srv.counters.bytesOut.Add(n)
+	if err != nil {
+		c.writeErr = err
+	}
+}
+
+// deadline is the time d from now, or none if d is 0.
+func deadline(d time.Duration) time.Time {
+	if d == 0 {
+		return time.Time{}
+	}
+	return time.Now().Add(d)
+}

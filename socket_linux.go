@@ -1,0 +1,42 @@
+package simpleipc
+
+import (
+	"os"
+	"strconv"
+
+	"golang.org/x/sys/unix"
+)
+
+func newStreamSocket() (int, error) {
+	return unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+}
+
+// acceptSocket accepts a connection and does not ask for the client's address,
+// which is empty.
+func acceptSocket(fd int) (int, error) {
+	for {
+		n, _, errno := unix.Syscall6(unix.SYS_ACCEPT4, uintptr(fd), 0, 0, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0, 0)
+		switch errno {
+		case 0:
+			return int(n), nil
+		case unix.EINTR:
+		default:
+			return -1, errno
+		}
+	}
+}
+
+// shortAddress returns an address for a path that is too long to be one. It
+// goes through a descriptor, so that no working directory is changed.
+func shortAddress(path string) (address string, done func(), err error) {
+	fd, err := unix.Open(path, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return "", nil, err
+	}
+	address = "/proc/self/fd/" + strconv.Itoa(fd)
+	if _, err := os.Lstat(address); err != nil { // no /proc here
+		unix.Close(fd)
+		return linkAddress(path)
+	}
+	return address, func() { unix.Close(fd) }, nil
+}
