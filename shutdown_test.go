@@ -1,0 +1,363 @@
+package simpleipc
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+func TestQuit(t *testing.T) {
+	s := serve(t, &Server{Handler: HandlerFunc(commands)})
+	idle := dial(t, s.path)
+	wantCall(t, s.path, "quit bye", "bye")
+	if err := s.wait(t); err != ErrServerClosed {
+		t.Errorf("Serve: %v", err)
+	}
+	wantFiles(t, s.path)
+	if _, err := Call(t.Context(), s.path, nil); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("Call after quit: %v", err)
+	}
+	if _, err := idle.Call(t.Context(), nil); !errors.Is(err, ErrConnClosed) {
+		t.Errorf("call on a kept connection after quit: %v", err)
+	}
+}
+
+// TestDrain shuts down in each of the ways, with clients in every state:
+// requests that are being handled and that wait are answered, and those that
+// have not wholly arrived are dropped.
+func TestDrain(t *testing.T) {
+	for name, stop := range map[string]func(s *testServer, cancel context.CancelFunc){
+		"Shutdown":  func(s *testServer, _ context.CancelFunc) { s.Shutdown(context.Background()) },
+		"context":   func(s *testServer, cancel context.CancelFunc) { cancel() },
+		"stolen":    func(s *testServer, _ context.CancelFunc) { os.Remove(s.path) },
+		"Quit":      func(s *testServer, _ context.CancelFunc) { Call(context.Background(), s.path, []byte("quit")) },
+		"in flight": func(s *testServer, _ context.CancelFunc) { s.shutDown(ErrServerClosed) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			release := make(chan struct{})
+			srv := &Server{Workers: 2, Handler: HandlerFunc(func(ctx context.Context, w *ResponseWriter, r *Request) error {
+				if string(r.Body) == "quit" {
+					return Quit
+				}
+				<-release
+				if err := ctx.Err(); err != nil {
+					t.Errorf("context of a handler while draining: %v", err)
+				}
+				return echo(ctx, w, r)
+			})}
+			if name == "Quit" {
+				srv.Workers = 3
+			}
+			l, err := Listen(t.Context(), tempPath(t))
+			if err != nil {
+				t.Fatal(err)
+			}
+			ctx, cancel := context.WithCancel(context.Background())
+			defer cancel()
+			s := &testServer{Server: srv, path: l.Path(), done: make(chan struct{})}
+			go func() {
+				defer close(s.done)
+				s.err = srv.Serve(ctx, l)
+			}()
+			defer s.wait(t)
+			defer srv.Close()
+
+			var wg sync.WaitGroup
+			big := strings.Repeat("x", 1<<20) // more than a socket's buffer
+			for i := range 2 {
+				wg.Go(func() { wantCall(t, s.path, big, big) })
+				s.stats(t, "handled", func(st Stats) bool { return st.Active == int64(i+1) })
+			}
+			if name != "Quit" {
+				for i := range 5 {
+					wg.Go(func() { wantCall(t, s.path, "waiting", "waiting") })
+					s.stats(t, "waiting", func(st Stats) bool { return st.Waiting == int64(i+1) })
+				}
+			}
+			silent, half := rawConn(t, s.path), rawConn(t, s.path)
+			send(t, half, "0008pi")
+			open := s.Stats().Open
+			s.stats(t, "all accepted", func(st Stats) bool { return st.Open >= open })
+
+			stopped := make(chan struct{})
+			go func() {
+				defer close(stopped)
+				stop(s, cancel)
+			}()
+			wantHangUp(t, silent)
+			wantHangUp(t, half)
+			select {
+			case <-s.done:
+				t.Error("Serve returned with requests unanswered")
+			default:
+			}
+			close(release)
+			wg.Wait()
+			want := ErrServerClosed
+			if name == "stolen" {
+				want = ErrStolen
+			}
+			if err := s.wait(t); !errors.Is(err, want) {
+				t.Errorf("Serve: %v, want %v", err, want)
+			}
+			receive(t, stopped)
+			wantFiles(t, s.path)
+		})
+	}
+}
+
+// TestDrainServesBacklog shuts a server down for which clients wait that have
+// sent a whole request and were not accepted yet.
+func TestDrainServesBacklog(t *testing.T) {
+	l, err := Listen(t.Context(), tempPath(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	whole, half, silent := rawConn(t, l.Path()), rawConn(t, l.Path()), rawConn(t, l.Path())
+	send(t, whole, "0008ping0000")
+	send(t, half, "0008pi")
+	srv := &Server{Handler: HandlerFunc(echo)}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := srv.Serve(ctx, l); err != ErrServerClosed {
+		t.Errorf("Serve: %v", err)
+	}
+	if got, err := io.ReadAll(whole); string(got) != "0008ping0000" {
+		t.Errorf("the whole request was answered with %q, %v", got, err)
+	}
+	wantHangUp(t, half)
+	wantHangUp(t, silent)
+}
+
+func TestDrainTimeout(t *testing.T) {
+	cause := make(chan error, 1)
+	entered := make(chan struct{})
+	s := serve(t, &Server{DrainTimeout: 50 * time.Millisecond, Handler: HandlerFunc(func(ctx context.Context, w *ResponseWriter, r *Request) error {
+		close(entered)
+		<-ctx.Done()
+		cause <- context.Cause(ctx)
+		return ctx.Err()
+	})})
+	c := rawConn(t, s.path)
+	send(t, c, "0000")
+	receive(t, entered)
+	if err := s.Shutdown(t.Context()); err == nil || errors.Is(err, context.Canceled) {
+		t.Errorf("Shutdown: %v", err)
+	}
+	if err := receive(t, cause); err != ErrServerClosed {
+		t.Errorf("cause: %v", err)
+	}
+	wantHangUp(t, c)
+	wantFiles(t, s.path)
+}
+
+func TestShutdownContext(t *testing.T) {
+	entered := make(chan struct{})
+	s := serve(t, &Server{Handler: HandlerFunc(func(ctx context.Context, w *ResponseWriter, r *Request) error {
+		close(entered)
+		<-ctx.Done()
+		return ctx.Err()
+	})})
+	c := rawConn(t, s.path)
+	send(t, c, "0000")
+	receive(t, entered)
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	defer cancel()
+	if err := s.Shutdown(ctx); err != context.DeadlineExceeded {
+		t.Errorf("Shutdown: %v", err)
+	}
+	s.wait(t)
+	wantHangUp(t, c)
+}
+
+// TestClose closes a server whose handler does not listen to its context: the
+// server does not wait for it.
+func TestClose(t *testing.T) {
+	entered, release := make(chan struct{}), make(chan struct{})
+	defer close(release)
+	s := serve(t, &Server{Handler: HandlerFunc(func(ctx context.Context, w *ResponseWriter, r *Request) error {
+		close(entered)
+		<-release
+		return nil
+	})})
+	c := rawConn(t, s.path)
+	send(t, c, "0000")
+	receive(t, entered)
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
+	if err := s.wait(t); err != ErrServerClosed {
+		t.Errorf("Serve: %v", err)
+	}
+	wantHangUp(t, c)
+	wantFiles(t, s.path)
+}
+
+// TestLifecycleCalls makes the calls too early, too late, repeatedly and from a
+// handler.
+func TestLifecycleCalls(t *testing.T) {
+	never := new(Server)
+	for range 2 {
+		if err := never.Shutdown(t.Context()); err != nil {
+			t.Error(err)
+		}
+		if err := never.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	l, err := Listen(t.Context(), tempPath(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	never.Handler = HandlerFunc(echo)
+	if err := never.Serve(t.Context(), l); err != ErrServerClosed {
+		t.Errorf("Serve after Close: %v", err)
+	}
+	wantFiles(t, l.Path())
+
+	for name, call := range map[string]func(context.Context, *Server) error{
+		"Shutdown": func(ctx context.Context, s *Server) error { return s.Shutdown(ctx) },
+		"Shutdown with a derived context": func(ctx context.Context, s *Server) error {
+			ctx, cancel := context.WithTimeout(ctx, time.Hour)
+			defer cancel()
+			return s.Shutdown(ctx)
+		},
+		"Close": func(_ context.Context, s *Server) error { return s.Close() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			srv := new(Server)
+			result := make(chan error, 1)
+			srv.Handler = HandlerFunc(func(ctx context.Context, w *ResponseWriter, r *Request) error {
+				result <- call(ctx, srv)
+				return nil
+			})
+			s := serve(t, srv)
+			_, err := Call(t.Context(), s.path, nil)
+			if (err != nil) != (name == "Close") {
+				t.Errorf("the response: %v", err)
+			}
+			if err := receive(t, result); err != nil {
+				t.Error(err)
+			}
+			if err := s.wait(t); err != ErrServerClosed {
+				t.Errorf("Serve: %v", err)
+			}
+			for range 2 {
+				if err := s.Shutdown(t.Context()); err != nil {
+					t.Error(err)
+				}
+				if err := s.Close(); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+}
+
+// TestCloseAnyTime closes servers at many moments of their start and their
+// work, from several goroutines.
+func TestCloseAnyTime(t *testing.T) {
+	path := tempPath(t)
+	for i := range 100 {
+		l, err := Listen(t.Context(), path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		srv := &Server{Handler: HandlerFunc(echo), Workers: 2}
+		var wg sync.WaitGroup
+		wg.Go(func() { srv.Serve(context.Background(), l) })
+		for range 4 {
+			wg.Go(func() {
+				for range i % 5 {
+					Call(t.Context(), path, []byte("x"))
+				}
+				if i%2 == 0 {
+					srv.Close()
+				} else {
+					srv.Shutdown(context.Background())
+				}
+			})
+		}
+		wg.Wait()
+		wantFiles(t, path)
+	}
+}
+
+func TestListenerClosedWhileServing(t *testing.T) {
+	l, err := Listen(t.Context(), tempPath(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := serveListener(t, &Server{}, l)
+	wantCall(t, s.path, "x", "x")
+	if err := l.Close(); err != nil {
+		t.Error(err)
+	}
+	if err := s.wait(t); err == nil || errors.Is(err, ErrServerClosed) {
+		t.Errorf("Serve: %v", err)
+	}
+	wantFiles(t, s.path)
+}
+
+// TestStolen takes the socket away in every way. The server ends in order, and
+// leaves alone what has taken its place.
+func TestStolen(t *testing.T) {
+	for name, steal := range map[string]func(path string) (left []string, err error){
+		"deleted": func(path string) ([]string, error) { return nil, os.Remove(path) },
+		"replaced by a file": func(path string) ([]string, error) {
+			os.Remove(path)
+			return []string{"sock"}, os.WriteFile(path, []byte("precious"), 0o600)
+		},
+		"replaced by a directory": func(path string) ([]string, error) {
+			os.Remove(path)
+			return []string{"sock"}, os.Mkdir(path, 0o700)
+		},
+		"replaced by another server": func(path string) ([]string, error) {
+			os.Remove(path)
+			l, err := Listen(context.Background(), path)
+			if err == nil {
+				l.closeSocket() // its file stays
+			}
+			return []string{"sock"}, err
+		},
+		"renamed": func(path string) ([]string, error) {
+			return []string{"elsewhere"}, os.Rename(path, filepath.Join(filepath.Dir(path), "elsewhere"))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := serve(t, &Server{})
+			wantCall(t, s.path, "x", "x")
+			left, err := steal(s.path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			begun := time.Now()
+			if err := s.wait(t); !errors.Is(err, ErrStolen) {
+				t.Errorf("Serve: %v", err)
+			}
+			t.Logf("noticed after %v", time.Since(begun).Round(time.Millisecond))
+			wantFiles(t, s.path, left...)
+		})
+	}
+	t.Run("directory renamed", func(t *testing.T) {
+		t.Parallel()
+		s := serve(t, &Server{})
+		dir := filepath.Dir(s.path)
+		if err := os.Rename(dir, dir+".away"); err != nil {
+			t.Fatal(err)
+		}
+		defer os.RemoveAll(dir + ".away")
+		if err := s.wait(t); !errors.Is(err, ErrStolen) {
+			t.Errorf("Serve: %v", err)
+		}
+		// The socket is this server's own, wherever it is now.
+		wantFiles(t, filepath.Join(dir+".away", "sock"))
+	})
+}
