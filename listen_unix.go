@@ -212,7 +212,7 @@ func bindIn(w *workspace, fd int, dir string) error {
 func (l *Listener) Path() string { return l.path }
 
 // Check returns an error for which errors.Is(err, ErrStolen) holds if the path
-// no longer leads to l's socket. A server that serves l checks every second.
+// no longer leads to l's socket. A server that serves l does this by itself.
 func (l *Listener) Check() error {
 	info, err := os.Lstat(l.path)
 	if err == nil && os.SameFile(info, l.info) {
@@ -221,7 +221,7 @@ func (l *Listener) Check() error {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, unix.ENOTDIR) {
 		return nil // the socket may well be there
 	}
-	return &Error{Op: "serve", Path: l.path, State: stateOf(err), Err: ErrStolen}
+	return &Error{Op: "serve", Path: l.path, State: OtherError, Err: ErrStolen}
 }
 
 // Close stops listening and removes the socket from the path, unless another

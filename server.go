@@ -24,10 +24,6 @@ const (
 	waitingPerWorker = 100
 )
 
-// How often a server looks whether its path still leads to it. It is the only
-// thing an idle server wakes up for.
-const checkInterval = time.Second
-
 // How long a server waits after it could not accept a connection.
 const (
 	minAcceptPause = 5 * time.Millisecond
@@ -182,18 +178,25 @@ func (s *Server) Serve(ctx context.Context, l *Listener) error {
 		defer close(accepting)
 		s.acceptLoop(l)
 	}()
-	tick := time.NewTicker(checkInterval)
+	w := l.watch()
+	defer w.close()
+	tick := time.NewTicker(w.interval)
 	defer tick.Stop()
+	check := func() {
+		if err := l.Check(); err != nil {
+			s.shutDown(err)
+		}
+	}
 	for serving := true; serving; {
 		select {
 		case <-s.stop:
 			serving = false
 		case <-ctx.Done():
 			s.shutDown(ErrServerClosed)
+		case <-w.look:
+			check()
 		case <-tick.C:
-			if err := l.Check(); err != nil {
-				s.shutDown(err)
-			}
+			check()
 		}
 	}
 	s.log.Info("shutting down", "path", l.Path(), "reason", s.reason)

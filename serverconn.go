@@ -188,10 +188,10 @@ func (c *serverConn) submit() error {
 	c.mu.Lock()
 	c.busy = true
 	c.mu.Unlock()
+	c.srv.counters.requests.Add(1)
 	c.srv.counters.waiting.Add(1)
 	select {
 	case c.srv.queue <- c:
-		c.srv.counters.requests.Add(1)
 		return nil
 	default:
 		c.srv.counters.waiting.Add(-1)

@@ -3,11 +3,14 @@ package simpleipc
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -360,4 +363,43 @@ func TestStolen(t *testing.T) {
 		// The socket is this server's own, wherever it is now.
 		wantFiles(t, filepath.Join(dir+".away", "sock"))
 	})
+}
+
+// TestStolenWithoutInotify is for when the kernel cannot watch: a timer does.
+func TestStolenWithoutInotify(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("a timer is all there is")
+	}
+	s := start(t, child(t, "claim-unwatched", tempPath(t)))
+	s.expect(t, "served")
+}
+
+func init() {
+	// claim-unwatched PATH: serves the path with no descriptor left for
+	// inotify, deletes the socket, and says what Serve returns.
+	childFuncs["claim-unwatched"] = func(args []string) error {
+		l, err := Listen(context.Background(), args[0])
+		if err != nil {
+			return err
+		}
+		var limit syscall.Rlimit
+		if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
+			return err
+		}
+		limit.Cur = 3 // below those that are open: no further one
+		if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
+			return err
+		}
+		if w := l.watch(); w.file != nil || w.interval != checkInterval {
+			return fmt.Errorf("a watch without a descriptor: %+v", w)
+		}
+		// Later, so that it is the timer which finds it.
+		time.AfterFunc(100*time.Millisecond, func() { os.Remove(args[0]) })
+		err = (&Server{Handler: HandlerFunc(echo)}).Serve(context.Background(), l)
+		if !errors.Is(err, ErrStolen) {
+			return err
+		}
+		fmt.Println("served")
+		return nil
+	}
 }

@@ -13,7 +13,7 @@ type Stats struct {
 	Open     int64 `json:"open"`
 
 	// Whole requests received so far, those that wait for a worker now, and
-	// those that are being handled now. Of streamed requests, the beginning
+	// those that are being handled now. Of a streamed request, the beginning
 	// counts.
 	Requests int64 `json:"requests"`
 	Waiting  int64 `json:"waiting"`
