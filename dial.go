@@ -141,7 +141,7 @@ func (d *Dialer) newConn(s socket, path string) (*Conn, error) {
 		return err
 	})
 	if err != nil {
-		err = fmt.Errorf("peer credentials: %w", err)
+		err = fmt.Errorf("%w: %w", errPeerCredentials, err)
 	} else if d.Authorize != nil {
 		err = d.Authorize(peer)
 		if err != nil && !errors.Is(err, ErrUnauthorized) {

@@ -304,7 +304,7 @@ func (l *Listener) accepted() (socket, Peer, error) {
 	peer, err := peerOf(l.next)
 	if err != nil {
 		unix.Close(l.next)
-		return socket{}, unknownPeer, fmt.Errorf("peer credentials: %w", err)
+		return socket{}, unknownPeer, fmt.Errorf("%w: %w", errPeerCredentials, err)
 	}
 	return newSocket(l.next, l.path), peer, nil
 }
@@ -315,7 +315,7 @@ func (l *Listener) interrupt() { l.sock.SetReadDeadline(longAgo) }
 // isTemporary reports whether accept may succeed later: the client has gone,
 // or there is no descriptor or memory left just now.
 func isTemporary(err error) bool {
-	for _, errno := range []error{unix.ECONNABORTED, unix.EMFILE, unix.ENFILE, unix.ENOBUFS, unix.ENOMEM, unix.EPERM, unix.EPROTO} {
+	for _, errno := range []error{errPeerCredentials, unix.ECONNABORTED, unix.EMFILE, unix.ENFILE, unix.ENOBUFS, unix.ENOMEM, unix.EPERM, unix.EPROTO} {
 		if errors.Is(err, errno) {
 			return true
 		}

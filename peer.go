@@ -1,6 +1,7 @@
 package simpleipc
 
 import (
+	"errors"
 	"fmt"
 	"os"
 )
@@ -35,6 +36,10 @@ func (p Peer) String() string {
 }
 
 var unknownPeer = Peer{PID: -1, UID: -1, GID: -1}
+
+// errPeerCredentials: the platform should have told who the peer is, but did
+// not, most likely because the peer has gone.
+var errPeerCredentials = errors.New("no peer credentials")
 
 // SameUser is the default for who may be on the other side: a process of this
 // process's own user or of root. For others it returns an error for which

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -441,6 +442,73 @@ func TestPeerOfRequest(t *testing.T) {
 	if p := dial(t, s.path).Peer(); p != me {
 		t.Errorf("the client sees %v, want %v", p, me)
 	}
+}
+
+func TestEmptyRequestIsNotNil(t *testing.T) {
+	s := serve(t, &Server{Handler: HandlerFunc(func(_ context.Context, w *ResponseWriter, r *Request) error {
+		_, err := fmt.Fprint(w, r.Body != nil, len(r.Body))
+		return err
+	})})
+	for range 3 {
+		wantCall(t, s.path, "", "true 0")
+	}
+}
+
+// TestIdleConnections holds many connections on which nothing happens, and
+// calls besides.
+func TestIdleConnections(t *testing.T) {
+	n := 10000
+	if testing.Short() {
+		n = 1000
+	}
+	if limit := openFileLimit(t); limit < uint64(n)+100 {
+		t.Skipf("no more than %d descriptors here", limit)
+	}
+	path := tempPath(t)
+	server := start(t, child(t, "claim", path))
+	eventually(t, "listening", func() bool {
+		state, _ := Probe(t.Context(), path)
+		return state == Listening
+	})
+	wantCall(t, path, "warm", "warm")
+	before, known := residentMemory(server.Process.Pid)
+	for range n {
+		c := dial(t, path)
+		if _, err := c.Call(t.Context(), []byte("once")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	wantCall(t, path, "hello", "hello")
+	if after, _ := residentMemory(server.Process.Pid); known {
+		each := (after - before) / int64(n)
+		t.Logf("%d idle connections: %d KiB, %d bytes each", n, (after-before)>>10, each)
+		if each > 16<<10 && !raceEnabled {
+			t.Errorf("an idle connection takes %d bytes", each)
+		}
+	}
+}
+
+// openFileLimit is how many descriptors this process may have open; the Go
+// runtime has raised it as far as it may.
+func openFileLimit(t testing.TB) uint64 {
+	var limit syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
+		t.Fatal(err)
+	}
+	return uint64(limit.Cur)
+}
+
+// residentMemory returns a process's resident memory in bytes, if /proc tells.
+func residentMemory(pid int) (bytes int64, known bool) {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", pid))
+	if err != nil {
+		return 0, false
+	}
+	var size, resident int64
+	if _, err := fmt.Sscan(string(b), &size, &resident); err != nil {
+		return 0, false
+	}
+	return resident * int64(os.Getpagesize()), true
 }
 
 func TestAuthorizeRefuses(t *testing.T) {

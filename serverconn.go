@@ -52,7 +52,10 @@ type serverConn struct {
 }
 
 // bodies holds memory for requests, as *[]byte.
-var bodies = sync.Pool{New: func() any { return new([]byte) }}
+var bodies = sync.Pool{New: func() any {
+	b := make([]byte, 0, 512)
+	return &b
+}}
 
 // maxPooledBody is the size of the largest request whose memory is used again.
 const maxPooledBody = 16 << 20
@@ -383,12 +386,10 @@ func (c *serverConn) finish(keep bool) {
 }
 
 func (c *serverConn) releaseBody() {
-	c.req.Body = nil
-	if cap(*c.body) > maxPooledBody {
-		*c.body = nil
+	if cap(*c.body) <= maxPooledBody {
+		bodies.Put(c.body)
 	}
-	bodies.Put(c.body)
-	c.body = nil
+	c.req.Body, c.body = nil, nil
 }
 
 // A connReader reads from the connection, under the deadline of a request that

@@ -1,0 +1,5 @@
+//go:build race
+
+package simpleipc
+
+const raceEnabled = true
