@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"sync/atomic"
 	"syscall"
 
@@ -43,14 +44,13 @@ func (c *Conn) Close() error {
 
 // Call sends request and returns the response, which the caller owns. The
 // request is not kept. When ctx ends, Call returns its error at once, and the
-// connection is closed.
+// connection is closed if the exchange had begun.
 //
 // The error is an [*Error], whose MaybeSeen tells whether the server may have
 // acted on the request; nothing is ever sent twice. errors.Is finds
-//   - [ErrConnClosed] if the server closed the connection before any of the
-//     response came: on a kept connection because it was idle for too long or
-//     the server has shut down; in an exchange because the handler failed or
-//     the request was refused;
+//   - [ErrConnClosed] if the connection was closed before any of the response
+//     came: by the server, because it was idle for too long or the server has
+//     shut down, the handler failed or the request was refused; or by Close;
 //   - [io.ErrUnexpectedEOF] if the server broke the response off;
 //   - [ErrTooLarge] if the response exceeds the Dialer's MaxResponse;
 //   - [pktline.ErrProtocol] if what came is no response;
@@ -72,10 +72,11 @@ func (c *Conn) AppendCall(ctx context.Context, dst, request []byte) ([]byte, err
 	}
 	response, err := c.rd.ReadMessage(dst, c.limit)
 	if err != nil {
-		if len(response) > len(dst) || c.rd.Buffered() > 0 {
-			return dst, x.fail(err, receiving)
+		p := waiting
+		if err == io.ErrUnexpectedEOF || len(response) > len(dst) || c.rd.Buffered() > 0 {
+			p = receiving
 		}
-		return dst, x.fail(err, waiting)
+		return dst, x.fail(err, p)
 	}
 	x.end()
 	return response, nil
@@ -175,6 +176,8 @@ func (x *exchange) fail(err error, p phase) error {
 		} else {
 			err = fmt.Errorf("%w by the server without a response", ErrConnClosed)
 		}
+	case os.ErrClosed:
+		err = ErrConnClosed
 	default:
 		if errors.Is(err, pktline.ErrTooLarge) {
 			err = fmt.Errorf("response of more than %d bytes: %w", x.c.limit, ErrTooLarge)

@@ -222,6 +222,8 @@ func TestBrokenResponses(t *testing.T) {
 		{"hangs up", "", true, ErrConnClosed, true},
 		{"hangs up unread", "", false, ErrConnClosed, true},
 		{"half a header", "00", true, io.ErrUnexpectedEOF, true},
+		{"a header", "0009", true, io.ErrUnexpectedEOF, true},
+		{"an empty packet", "0004", true, io.ErrUnexpectedEOF, true},
 		{"half a packet", "0009hel", true, io.ErrUnexpectedEOF, true},
 		{"no flush", "0009hello", true, io.ErrUnexpectedEOF, true},
 		{"large, no flush", "fff0" + strings.Repeat("x", 65516), true, io.ErrUnexpectedEOF, true},
@@ -418,8 +420,8 @@ func TestCloseInterruptsCall(t *testing.T) {
 	}()
 	receive(t, started)
 	c.Close()
-	if err := receive(t, result); err == nil {
-		t.Error("the call succeeded")
+	if err := receive(t, result); !errors.Is(err, ErrConnClosed) {
+		t.Errorf("the call: %v", err)
 	}
 	if err := c.Close(); err != nil {
 		t.Errorf("closed twice: %v", err)
@@ -518,6 +520,11 @@ func TestStreamRequests(t *testing.T) {
 				return err
 			case "fail.":
 				return errors.New("no")
+			case "deaf.": // to errors
+				for range 3 {
+					io.Copy(io.Discard, r)
+				}
+				return nil
 			}
 			for {
 				if _, err := w.Write(make([]byte, 1000)); err != nil {
@@ -551,6 +558,9 @@ func TestStreamRequests(t *testing.T) {
 	if _, err := Call(t.Context(), s.path, append([]byte("some."), make([]byte, 8<<20)...)); err == nil {
 		t.Error("no error for a request over the limit that is discarded")
 	}
+	if _, err := Call(t.Context(), s.path, append([]byte("deaf."), make([]byte, 8<<20)...)); err == nil {
+		t.Error("no error for a request over the limit whose handler ignores it")
+	}
 	for _, sent := range []string{"0009count", "0009count00", "0009count0003", "0009count0001"} {
 		raw := rawConn(t, s.path)
 		send(t, raw, sent)
@@ -563,6 +573,6 @@ func TestStreamRequests(t *testing.T) {
 	if got, err := c.Call(t.Context(), []byte("count...")); err != nil || string(got) != "3" {
 		t.Errorf("after all that: %q, %v", got, err)
 	}
-	want := Dropped{Failed: 2, TooLarge: 2, CutShort: 2, Malformed: 2, Slow: 1}
+	want := Dropped{Failed: 2, TooLarge: 3, CutShort: 2, Malformed: 2, Slow: 1}
 	s.stats(t, "all counted", func(st Stats) bool { return st.Dropped == want && st.Open == 1 })
 }

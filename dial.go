@@ -18,7 +18,8 @@ type Dialer struct {
 	Timeout time.Duration
 
 	// NoWaitBusy fails at once if the path is [NotListening]. Otherwise it is
-	// tried again until Timeout has passed.
+	// tried again until Timeout has passed, for a socket does not tell whether
+	// its server is busy or has died.
 	NoWaitBusy bool
 
 	// WaitNotFound tries again, until Timeout has passed, if the path is

@@ -28,8 +28,8 @@ var (
 	// the socket was deleted, moved or replaced, and has shut down.
 	ErrStolen = errors.New("the socket was deleted or replaced")
 
-	// ErrServerClosed is returned by Serve after a shutdown that was asked
-	// for, and by all calls of a server that has been shut down.
+	// ErrServerClosed is returned by Serve and ListenAndServe after a shutdown
+	// that was asked for, whether it came before or after them.
 	ErrServerClosed = errors.New("server closed")
 
 	// ErrConnClosed: the connection was closed, by the server or this side,
@@ -54,7 +54,8 @@ var (
 // [fs.ErrNotExist] for PathNotFound, [ErrNotListening] for NotListening and
 // [ErrInvalidPath] for InvalidPath.
 type Error struct {
-	// Op is what failed: "probe", "dial", "call" or "listen".
+	// Op is what failed: "probe", "dial" or "call" for a client, "listen",
+	// "serve" or "close" for a server.
 	Op string
 	// Path is the path, made absolute where that was possible.
 	Path string

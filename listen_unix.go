@@ -47,7 +47,8 @@ type Listener struct {
 // else that a process left which died in Listen is cleared away. The directory
 // of the socket is made, with permissions 0700, if only it is missing and not
 // its parent. A relative path is resolved once, now. The path may be as long
-// as the system allows for any file; the working directory is not changed.
+// as the system allows for any file, its last name 5 bytes less since that of
+// the lock is longer; the working directory is not changed.
 //
 // errors.Is finds [ErrInUse] in the error if another server is alive at the
 // path, [ErrLocked] if another process held the lock for too long,

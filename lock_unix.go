@@ -15,6 +15,7 @@ import (
 	"strings"
 	"syscall"
 	"time"
+	"unicode/utf8"
 
 	"golang.org/x/sys/unix"
 )
@@ -113,7 +114,11 @@ func (w *workspace) close() {
 // workspacePrefix is what the names of a path's workspaces begin with. Eight
 // hexadecimal digits follow.
 func workspacePrefix(base string) string {
-	return "." + base[:min(len(base), 200)] + "."
+	n := min(len(base), 200)
+	for n < len(base) && n > 0 && !utf8.RuneStart(base[n]) {
+		n-- // some systems want names in UTF-8
+	}
+	return "." + base[:n] + "."
 }
 
 // removeDebris removes the workspaces of dead processes. The lock is held.

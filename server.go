@@ -87,11 +87,13 @@ type Server struct {
 	// memory as a whole: Body is nil, and the handler reads the [Request].
 	// A slow client occupies a worker then. Since a client writes its whole
 	// request before it reads, a handler must read the request to its end
-	// before it writes more than 64 KiB; otherwise it gets ErrRequestUnread.
+	// before it sends anything, which is to call Send or to write more than
+	// 64 KiB; otherwise it gets [ErrRequestUnread].
 	StreamRequests bool
 
 	// Authorize decides, by an error, whether to serve a peer, before a byte
-	// from it is read. If it is nil, [SameUser] decides.
+	// from it is read. If it is nil, [SameUser] decides. It is called from
+	// several goroutines at once.
 	Authorize func(Peer) error
 
 	// Logger gets what an operator should know, never the bytes of messages.

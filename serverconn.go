@@ -35,7 +35,8 @@ type serverConn struct {
 	// For the reader or, while a request is streamed, for the worker.
 	inRequest bool  // a request has begun to arrive, and is not complete
 	readArmed bool  // its deadline is set
-	unread    int64 // how much more of a streamed request may come, or -1
+	unread    int64 // how much more of a streamed request may come
+	tooLarge  bool  // it exceeded that
 
 	// For the worker.
 	writeUntil time.Time // the deadline that is set for writing
@@ -90,7 +91,7 @@ func (c *serverConn) close() {
 func (c *serverConn) drain() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if !c.busy {
+	if !c.busy || c.srv.StreamRequests {
 		c.mute()
 	}
 }
@@ -157,7 +158,7 @@ func (c *serverConn) request() error {
 	c.inRequest, c.readArmed = true, false
 	if c.srv.StreamRequests {
 		c.rd.NextMessage()
-		c.unread = c.srv.limits.request
+		c.unread, c.tooLarge = c.srv.limits.request, false
 		if err := c.submit(); err != nil {
 			return err
 		}
@@ -411,12 +412,15 @@ type requestReader serverConn
 
 func (r *requestReader) Read(p []byte) (int, error) {
 	c := (*serverConn)(r)
-	n, err := c.rd.Read(p)
-	if c.unread >= 0 {
-		if c.unread -= int64(n); c.unread < 0 {
-			c.unread = 0
-			return 0, fmt.Errorf("request of more than %d bytes: %w", c.srv.limits.request, ErrTooLarge)
-		}
+	var n int
+	var err error
+	if !c.tooLarge {
+		n, err = c.rd.Read(p)
+		c.tooLarge = c.srv.limits.request >= 0 && int64(n) > c.unread
+		c.unread -= int64(n)
+	}
+	if c.tooLarge {
+		return 0, fmt.Errorf("request of more than %d bytes: %w", c.srv.limits.request, ErrTooLarge)
 	}
 	if err == io.EOF && c.inRequest {
 		c.requestRead()

@@ -403,3 +403,54 @@ func init() {
 		return nil
 	}
 }
+
+// TestStolenLink replaces a symbolic link above the socket.
+func TestStolenLink(t *testing.T) {
+	dir := filepath.Dir(tempPath(t))
+	for _, name := range []string{"a", "b"} {
+		if err := os.MkdirAll(filepath.Join(dir, name, "run"), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	link := filepath.Join(dir, "link")
+	if err := os.Symlink("a", link); err != nil {
+		t.Fatal(err)
+	}
+	l, err := Listen(t.Context(), filepath.Join(link, "run", "sock"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := serveListener(t, &Server{}, l)
+	wantCall(t, s.path, "x", "x")
+	if err := os.Symlink("b", link+".new"); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(link+".new", link); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.wait(t); !errors.Is(err, ErrStolen) {
+		t.Errorf("Serve: %v", err)
+	}
+	wantFiles(t, filepath.Join(dir, "a", "run", "sock"))
+}
+
+// TestDrainStreamedRequests hangs up on a client whose streamed request has
+// begun and not ended.
+func TestDrainStreamedRequests(t *testing.T) {
+	result := make(chan error, 1)
+	s := serve(t, &Server{StreamRequests: true, Handler: HandlerFunc(func(ctx context.Context, w *ResponseWriter, r *Request) error {
+		_, err := io.Copy(io.Discard, r)
+		result <- err
+		return err
+	})})
+	c := rawConn(t, s.path)
+	send(t, c, "0008pi")
+	s.stats(t, "handled", func(st Stats) bool { return st.Active == 1 })
+	if err := s.Shutdown(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if err := receive(t, result); !errors.Is(err, io.ErrUnexpectedEOF) {
+		t.Errorf("the handler read: %v", err)
+	}
+	wantHangUp(t, c)
+}

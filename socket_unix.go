@@ -35,7 +35,8 @@ func newSocket(fd int, path string) socket {
 	return socket{os.NewFile(uintptr(fd), path)}
 }
 
-// closeRead ends the stream of incoming bytes behind those that have arrived.
+// closeRead ends the stream of incoming bytes. On Linux, those that have
+// arrived can still be read; elsewhere they may be lost.
 func (s socket) closeRead() {
 	s.control(func(fd int) error { return unix.Shutdown(fd, unix.SHUT_RD) })
 }

@@ -22,11 +22,11 @@ func (l *Listener) watch() *watch {
 		return w
 	}
 	w.file = os.NewFile(uintptr(fd), "inotify")
-	// The removal of a name shows as a change of the inode's link count.
-	const gone = unix.IN_ATTRIB | unix.IN_MOVE_SELF | unix.IN_DELETE_SELF
-	_, err = unix.InotifyAddWatch(fd, l.path, gone|unix.IN_DONT_FOLLOW)
-	for dir := filepath.Dir(l.path); err == nil && dir != "/"; dir = filepath.Dir(dir) {
-		_, err = unix.InotifyAddWatch(fd, dir, unix.IN_MOVE_SELF|unix.IN_ONLYDIR)
+	// Whatever the path leads through: the names in it, and, where these are
+	// symbolic links, the directories behind them.
+	err = watchNames(fd, l.path)
+	if dir, rerr := filepath.EvalSymlinks(filepath.Dir(l.path)); err == nil && rerr == nil {
+		err = watchNames(fd, dir)
 	}
 	if err != nil {
 		w.close()
@@ -37,6 +37,19 @@ func (l *Listener) watch() *watch {
 	w.done = make(chan struct{})
 	go w.read()
 	return w
+}
+
+// watchNames watches what has the names in an absolute path for being removed,
+// replaced or renamed.
+func watchNames(fd int, path string) error {
+	// The removal of a name shows as a change of the inode's link count.
+	const mask = unix.IN_ATTRIB | unix.IN_MOVE_SELF | unix.IN_DELETE_SELF | unix.IN_DONT_FOLLOW
+	for ; path != "/"; path = filepath.Dir(path) {
+		if _, err := unix.InotifyAddWatch(fd, path, mask); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // read passes events on. What they say does not matter.

@@ -428,7 +428,7 @@ func TestWriteStream(t *testing.T) {
 		}
 		var dst recorder
 		w := NewWriter(&dst)
-		if k, err := io.WriteString(w, string(message)); k != n || err != nil {
+		if k, err := w.WriteString(string(message)); k != n || err != nil {
 			t.Fatalf("WriteString: %d, %v", k, err)
 		}
 		if err := w.WriteFlush(); err != nil || dst.String() != want {
