@@ -1,0 +1,159 @@
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// options are what a command's flags have set.
+type options struct {
+	name      string
+	threads   int
+	maxWait   time.Duration
+	token     *string // nil unless it is given
+	byteCount int
+	letter    byte
+	batchSize int
+	verbose   bool
+	echo      bool
+}
+
+// The largest values of flags that are numbers.
+const (
+	maxThreads = 1 << 16
+	maxNumber  = 1 << 30
+)
+
+func nameFlag(fs *flag.FlagSet, o *options) {
+	fs.StringVar(&o.name, "name", "ipc-test", "`PATH` of the server's socket")
+}
+
+func threadsFlag(fs *flag.FlagSet, o *options, usage string) {
+	o.threads = 5
+	fs.Var(&number{&o.threads, 1, maxThreads}, "threads", usage)
+}
+
+func serverFlags(fs *flag.FlagSet, o *options) {
+	nameFlag(fs, o)
+	threadsFlag(fs, o, "answer `N` requests at the same time")
+}
+
+func maxWaitFlag(fs *flag.FlagSet, o *options) {
+	o.maxWait = 60 * time.Second
+	fs.Var((*seconds)(&o.maxWait), "max-wait", "wait no longer than this many `SECONDS`")
+}
+
+func byteCountFlag(fs *flag.FlagSet, o *options, def int, usage string) {
+	o.byteCount = def
+	fs.Var(&number{&o.byteCount, 0, maxNumber}, "bytecount", usage)
+}
+
+// parse sets the flags of fs, which may stand before, between and after the
+// arguments, and returns the arguments. Behind "--" there are no flags. The
+// error is flag.ErrHelp if help is asked for.
+func parse(fs *flag.FlagSet, args []string) (positional []string, err error) {
+	for len(args) > 0 {
+		arg := args[0]
+		args = args[1:]
+		if arg == "--" {
+			return append(positional, args...), nil
+		}
+		if len(arg) < 2 || arg[0] != '-' {
+			positional = append(positional, arg)
+			continue
+		}
+		name, value, hasValue := strings.Cut(strings.TrimPrefix(arg[1:], "-"), "=")
+		f := fs.Lookup(name)
+		switch {
+		case f != nil:
+		case name == "help" || name == "h":
+			return nil, flag.ErrHelp
+		default:
+			return nil, fmt.Errorf("unknown flag '%s'", arg)
+		}
+		switch {
+		case hasValue:
+		case isSwitch(f):
+			value = "true"
+		case len(args) == 0:
+			return nil, fmt.Errorf("%s needs a value", flagUsage(f))
+		default:
+			value, args = args[0], args[1:]
+		}
+		if err := f.Value.Set(value); err != nil {
+			return nil, fmt.Errorf("invalid value '%s' for --%s: %w", value, name, err)
+		}
+	}
+	return positional, nil
+}
+
+// isSwitch reports whether f is a flag that can stand without a value.
+func isSwitch(f *flag.Flag) bool {
+	b, ok := f.Value.(interface{ IsBoolFlag() bool })
+	return ok && b.IsBoolFlag()
+}
+
+// flagUsage returns "--name=VALUE".
+func flagUsage(f *flag.Flag) string {
+	if isSwitch(f) {
+		return "--" + f.Name
+	}
+	value, _ := flag.UnquoteUsage(f)
+	return "--" + f.Name + "=" + value
+}
+
+// A number is the value of a flag that is a whole number.
+type number struct {
+	n        *int
+	min, max int
+}
+
+func (v *number) String() string {
+	if v.n == nil {
+		return ""
+	}
+	return strconv.Itoa(*v.n)
+}
+
+func (v *number) Set(s string) error {
+	n, err := strconv.Atoi(s)
+	if err != nil || n < v.min || n > v.max {
+		return fmt.Errorf("not a whole number from %d to %d", v.min, v.max)
+	}
+	*v.n = n
+	return nil
+}
+
+// seconds is the value of a flag that is a time.
+type seconds time.Duration
+
+func (v *seconds) String() string {
+	return strconv.FormatFloat(time.Duration(*v).Seconds(), 'f', -1, 64)
+}
+
+func (v *seconds) Set(s string) error {
+	const most = 1e9 // years, and far from an overflow
+	n, err := strconv.ParseFloat(s, 64)
+	if err != nil || !(n >= 0 && n <= most) { // NaN is neither
+		return errors.New("not a number of seconds")
+	}
+	*v = seconds(n * float64(time.Second))
+	return nil
+}
+
+// A letter is the value of a flag that is a single byte.
+type letter byte
+
+func (v *letter) String() string { return string([]byte{byte(*v)}) }
+
+func (v *letter) Set(s string) error {
+	if len(s) != 1 {
+		return errors.New("not a single byte")
+	}
+	*v = letter(s[0])
+	return nil
+}
