@@ -35,7 +35,34 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(0)
 	}
-	goleak.VerifyTestMain(m)
+	goleak.VerifyTestMain(descriptorCheck{m})
+}
+
+// A descriptorCheck fails if the tests leave descriptors open.
+type descriptorCheck struct{ *testing.M }
+
+func (c descriptorCheck) Run() int {
+	// What the poller and the like take, they take once.
+	if l, err := Listen(context.Background(), filepath.Join(os.TempDir(), fmt.Sprintf("ipc-check-%d", os.Getpid()))); err == nil {
+		l.Close()
+	}
+	before, err := openFiles()
+	if err != nil {
+		return c.M.Run()
+	}
+	code := c.M.Run()
+	wait := newBackoff(context.Background(), patience)
+	for code == 0 {
+		now, err := openFiles()
+		if err != nil || now <= before {
+			break
+		}
+		if wait.next() != nil {
+			fmt.Fprintf(os.Stderr, "the tests leave %d descriptors open\n", now-before)
+			code = 1
+		}
+	}
+	return code
 }
 
 // childFuncs are what tests need a process of their own for.
@@ -275,16 +302,9 @@ func wantHangUp(t testing.TB, r io.Reader) {
 }
 
 // openFiles returns the number of this process's open descriptors.
-func openFiles(t testing.TB) int {
-	t.Helper()
-	entries, err := os.ReadDir("/proc/self/fd")
-	if err != nil {
-		entries, err = os.ReadDir("/dev/fd")
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	return len(entries)
+func openFiles() (int, error) {
+	entries, err := os.ReadDir("/dev/fd")
+	return len(entries), err
 }
 
 type syncBuffer struct {
