@@ -166,7 +166,7 @@ func (l *Listener) publish(w *workspace, lc ListenConfig) (err error) {
 		}
 	}()
 	// Linux gives the socket the descriptor's mode; the others may refuse.
-	unix.Fchmod(fd, mode)
+	_ = unix.Fchmod(fd, mode)
 	if err := bindIn(w, fd, filepath.Join(filepath.Dir(l.path), w.name)); err != nil {
 		return fmt.Errorf("bind: %w", err)
 	}

@@ -98,14 +98,15 @@ func (w *workspace) open() (ours bool, err error) {
 	return isAt(w.parent, w.name, w.dir), nil
 }
 
-// close removes the directory and all that is in it.
+// close removes the directory and all that is in it. What cannot be removed
+// is for the next server.
 func (w *workspace) close() {
 	if w.root != nil {
-		w.root.Remove(candidateName)
-		w.root.Remove(bindName)
+		_ = w.root.Remove(candidateName)
+		_ = w.root.Remove(bindName)
 		w.root.Close()
 	}
-	w.parent.Remove(w.name)
+	_ = w.parent.Remove(w.name)
 	if w.dir != nil {
 		w.dir.Close()
 	}
@@ -204,7 +205,7 @@ func lockPath(ctx context.Context, w *workspace, base string, timeout time.Durat
 		}
 		err := w.parent.Link(w.name+"/"+candidateName, l.name)
 		if err == nil {
-			w.root.Remove(candidateName)
+			_ = w.root.Remove(candidateName) // or close does it
 			l.file = candidate
 			return l, nil
 		}
@@ -310,10 +311,11 @@ func adoptLock(parent *os.Root, name string) (f *os.File, reason, err error) {
 	return f, nil, nil
 }
 
-// unlock gives the lock up.
+// unlock gives the lock up. If the name cannot be removed, the next server
+// adopts the file.
 func (l *pathLock) unlock() {
 	if isAt(l.parent, l.name, l.file) {
-		l.parent.Remove(l.name)
+		_ = l.parent.Remove(l.name)
 	}
 	l.file.Close()
 }

@@ -163,7 +163,7 @@ func (s *Server) ListenAndServe(ctx context.Context, path string) error {
 func (s *Server) Serve(ctx context.Context, l *Listener) error {
 	s.init()
 	if err := s.start(); err != nil {
-		l.Close()
+		_ = l.Close() // the server's error comes first
 		return err
 	}
 	defer close(s.finished)
@@ -273,7 +273,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		defer s.mu.Unlock()
 		return s.drainErr
 	case <-ctx.Done():
-		s.Close()
+		_ = s.Close() // it has none
 		return ctx.Err()
 	}
 }

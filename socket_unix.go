@@ -38,7 +38,7 @@ func newSocket(fd int, path string) socket {
 // closeRead ends the stream of incoming bytes. On Linux, those that have
 // arrived can still be read; elsewhere they may be lost.
 func (s socket) closeRead() {
-	s.control(func(fd int) error { return unix.Shutdown(fd, unix.SHUT_RD) })
+	_ = s.control(func(fd int) error { return unix.Shutdown(fd, unix.SHUT_RD) }) // unless the peer has gone
 }
 
 // control calls f with the descriptor, which stays open meanwhile.
@@ -125,7 +125,7 @@ func linkAddress(path string) (address string, done func(), err error) {
 	if err != nil {
 		return "", nil, err
 	}
-	done = func() { os.RemoveAll(dir) }
+	done = func() { _ = os.RemoveAll(dir) } // a link in a directory of temporary files
 	address = filepath.Join(dir, "l")
 	if err = os.Symlink(path, address); err == nil && len(address) > maxAddress {
 		err = unix.ENAMETOOLONG

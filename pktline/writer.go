@@ -157,7 +157,9 @@ func (w *Writer) WritePacket(data []byte) error {
 	}
 	w.close()
 	if w.n+headerSize+len(data) > MaxPacket {
-		w.Send()
+		if err := w.Send(); err != nil {
+			return err
+		}
 	}
 	copy(w.room(), data)
 	w.n += len(data)
@@ -183,7 +185,9 @@ func (w *Writer) WriteMessage(p []byte) error {
 		w.sendVector(p, true)
 		return w.err
 	}
-	w.Write(p)
+	if _, err := w.Write(p); err != nil {
+		return err
+	}
 	return w.WriteFlush()
 }
 
@@ -207,7 +211,7 @@ func (w *Writer) Send() error {
 func (w *Writer) room() []byte {
 	if w.open == none {
 		if w.n+headerSize >= MaxPacket {
-			w.Send()
+			_ = w.Send() // w.err has the error
 		}
 		if w.box == nil {
 			w.box = outboxes.Get().(*outbox)
@@ -241,7 +245,7 @@ func (w *Writer) mark(packet string, send bool) error {
 		w.box = outboxes.Get().(*outbox)
 	}
 	if w.n+len(packet) > len(w.box.buf) {
-		w.Send()
+		_ = w.Send() // w.err has the error
 		w.box = outboxes.Get().(*outbox)
 	}
 	w.n += copy(w.box.buf[w.n:], packet)

@@ -156,7 +156,7 @@ func multiple(o *options, _ []string) error {
 		})
 	}
 	callers.Wait()
-	fmt.Fprintf(t.out, "client (good %d) (join %d), (errors %d)\n", t.good, t.joined, t.errors)
+	_, _ = fmt.Fprintf(t.out, "client (good %d) (join %d), (errors %d)\n", t.good, t.joined, t.errors)
 	if err := t.out.Flush(); err != nil {
 		return err
 	}
@@ -197,7 +197,7 @@ func (t *tally) count(line []byte, err error) {
 		return
 	}
 	t.good++
-	t.out.Write(line) // Flush tells the error
+	_, _ = t.out.Write(line) // Flush tells the error
 }
 
 func (t *tally) join() {

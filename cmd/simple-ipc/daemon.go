@@ -38,7 +38,7 @@ func runDaemon(o *options, _ []string) error {
 		<-signals
 		shutDown()
 		forced <- <-signals
-		srv.Close()
+		_ = srv.Close() // it has none
 	}()
 	err = srv.Serve(ctx, l)
 	select {
@@ -119,7 +119,7 @@ func spawn(o *options) (*daemon, error) {
 		return nil, err
 	}
 	go func() {
-		d.Wait()
+		_ = d.Wait() // ProcessState tells
 		close(d.ended)
 	}()
 	return d, nil
@@ -149,11 +149,11 @@ func (d *daemon) failure() error {
 
 // end ends the daemon, in order if it can.
 func (d *daemon) end() {
-	d.Process.Signal(syscall.SIGTERM)
+	_ = d.Process.Signal(syscall.SIGTERM) // it may have ended
 	select {
 	case <-d.ended:
 	case <-time.After(time.Second):
-		d.Process.Kill()
+		_ = d.Process.Kill()
 		<-d.ended
 	}
 }

@@ -301,9 +301,9 @@ func (d *demo) endEcho() (string, error) {
 	if d.echoer == nil {
 		return "", errors.New("it was not started")
 	}
-	kill := time.AfterFunc(patience, func() { d.echoer.Process.Kill() })
+	kill := time.AfterFunc(patience, func() { _ = d.echoer.Process.Kill() })
 	defer kill.Stop()
-	d.echoer.Process.Signal(syscall.SIGTERM)
+	_ = d.echoer.Process.Signal(syscall.SIGTERM) // Wait tells if it has ended
 	err := d.echoer.Wait()
 	if _, serr := os.Lstat(d.echo); err == nil && serr == nil {
 		err = errors.New("its socket stayed behind")
@@ -316,7 +316,7 @@ func (d *demo) endEcho() (string, error) {
 func (d *demo) cleanUp() {
 	d.bar.clear()
 	if d.echoer != nil {
-		d.endEcho()
+		_, _ = d.endEcho() // the step that it belongs to has failed already
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
@@ -327,9 +327,11 @@ func (d *demo) cleanUp() {
 			err = awaitSilence(ctx, d.name)
 		}
 		if p, perr := os.FindProcess(c.Peer().PID); err != nil && perr == nil && c.Peer().PID > 0 {
-			p.Kill()
+			_ = p.Kill()
 		}
 		c.Close()
 	}
-	os.RemoveAll(d.dir)
+	if err := os.RemoveAll(d.dir); err != nil {
+		fmt.Fprintf(os.Stderr, "error: %v\n", err)
+	}
 }

@@ -73,7 +73,7 @@ func collect(path string) (files []sourceFile, problems []error) {
 	if err != nil {
 		return nil, []error{err}
 	}
-	filepath.WalkDir(root, func(path string, e fs.DirEntry, err error) error {
+	_ = filepath.WalkDir(root, func(path string, e fs.DirEntry, err error) error {
 		var info fs.FileInfo
 		if err == nil && e.Type().IsRegular() {
 			if info, err = e.Info(); err == nil {

@@ -78,7 +78,7 @@ func (b *progressBar) draw(done, total int64, text string) {
 	}
 	const cells = 24
 	filled := int(cells * percent / 100)
-	fmt.Fprintf(b.out, "\r%s%s%s\x1b[K",
+	_, _ = fmt.Fprintf(b.out, "\r%s%s%s\x1b[K",
 		b.paint.paint(cyan, strings.Repeat("█", filled)), strings.Repeat("░", cells-filled),
 		fit(fmt.Sprintf(" %3d%%  %s", percent, text), width-cells-1))
 }
@@ -87,7 +87,7 @@ func (b *progressBar) draw(done, total int64, text string) {
 func (b *progressBar) clear() {
 	if b.shown {
 		b.shown = false
-		fmt.Fprint(b.out, "\r\x1b[K")
+		_, _ = fmt.Fprint(b.out, "\r\x1b[K")
 	}
 }
 
