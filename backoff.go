@@ -14,20 +14,20 @@ const (
 
 var errWaitedLong = errors.New("waited long enough")
 
-// A backoff paces attempts that are repeated until a time-out.
+// A backoff paces attempts that are repeated until a timeout.
 type backoff struct {
 	ctx   context.Context
 	until time.Time
 	pause time.Duration
 }
 
-// newBackoff returns a backoff whose time-out runs from now.
+// newBackoff returns a backoff whose timeout runs from now.
 func newBackoff(ctx context.Context, timeout time.Duration) *backoff {
 	return &backoff{ctx: ctx, until: time.Now().Add(timeout), pause: minPause}
 }
 
 // next waits before another attempt. It returns errWaitedLong when the
-// time-out has passed, and the context's error when that has ended.
+// timeout has passed, and the context's error when that has ended.
 func (b *backoff) next() error {
 	if err := b.ctx.Err(); err != nil {
 		return err

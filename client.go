@@ -134,6 +134,11 @@ func (c *Conn) begin(ctx context.Context) (exchange, error) {
 	if err == nil && c.closed.Load() {
 		err = ErrConnClosed
 	}
+	if err == nil && c.rd.Buffered() > 0 {
+		// It would be taken for the response to this request.
+		c.Close()
+		err = fmt.Errorf("the server has sent more than one response: %w", pktline.ErrProtocol)
+	}
 	if err != nil {
 		<-c.turn
 		return x, x.error(err, false)
@@ -144,10 +149,12 @@ func (c *Conn) begin(ctx context.Context) (exchange, error) {
 	return x, nil
 }
 
-// end gives the turn back after a whole response.
+// end gives the turn back.
 func (x *exchange) end() {
-	if x.stop != nil {
-		x.stop()
+	if x.stop != nil && !x.stop() {
+		// The context has ended just now, and closes the connection: before
+		// the next exchange begins rather than in the middle of it.
+		x.c.Close()
 	}
 	<-x.c.turn
 }

@@ -368,6 +368,49 @@ func TestContextInterrupts(t *testing.T) {
 	})
 }
 
+// TestSurplusResponse has a server send two responses to one request. The
+// second is not taken for the response to the next.
+func TestSurplusResponse(t *testing.T) {
+	path := fake(t, func(s socket) {
+		readRequest(s)
+		io.WriteString(s, "0005A00000005B0000")
+		io.Copy(io.Discard, s)
+	})
+	c := dial(t, path)
+	if got, err := c.Call(t.Context(), nil); err != nil || string(got) != "A" {
+		t.Errorf("%q, %v", got, err)
+	}
+	if got, err := c.Call(t.Context(), nil); !errors.Is(err, pktline.ErrProtocol) {
+		t.Errorf("%q, %v", got, err)
+	}
+}
+
+// TestContextEndsLate ends contexts at about the moment in which the response
+// comes. The next call is made or fails, but is not broken off.
+func TestContextEndsLate(t *testing.T) {
+	s := serve(t, &Server{})
+	whole := 0
+	for i := range 300 {
+		c, err := new(Dialer).Dial(t.Context(), s.path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		timer := time.AfterFunc(time.Duration(i%100)*time.Microsecond, cancel)
+		if _, err := c.Call(ctx, []byte("x")); err == nil {
+			whole++
+			var e *Error
+			if _, err := c.Call(t.Context(), []byte("y")); err != nil && (!errors.As(err, &e) || e.MaybeSeen) {
+				t.Errorf("the next call: %v", err)
+			}
+		}
+		timer.Stop()
+		cancel()
+		c.Close()
+	}
+	t.Logf("%d of 300 calls were made", whole)
+}
+
 // TestConnTurns has many goroutines call on one connection.
 func TestConnTurns(t *testing.T) {
 	s := serve(t, &Server{})

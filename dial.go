@@ -39,7 +39,7 @@ type Dialer struct {
 
 const (
 	defaultDialTimeout = 1 * time.Second
-	defaultMaxMessage  = 1 << 30
+	defaultMaxResponse = DefaultMaxRequest
 )
 
 // Call sends request to the server at path with the zero [Dialer] and returns
@@ -158,7 +158,7 @@ func (d *Dialer) newConn(s socket, path string) (*Conn, error) {
 	c := &Conn{sock: s, path: path, peer: peer, limit: d.MaxResponse, turn: make(chan struct{}, 1)}
 	switch {
 	case c.limit == 0:
-		c.limit = defaultMaxMessage
+		c.limit = defaultMaxResponse
 	case c.limit < 0:
 		c.limit = -1
 	}

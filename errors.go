@@ -32,9 +32,9 @@ var (
 	// that was asked for, whether it came before or after them.
 	ErrServerClosed = errors.New("server closed")
 
-	// ErrConnClosed: the connection was closed, by the server or this side,
-	// before any of the response had come. Whether the server may have seen
-	// the request is in [Error.MaybeSeen].
+	// ErrConnClosed: the connection was closed, by the server before any of the
+	// response had come, or by this side. Whether the server may have seen the
+	// request is in [Error.MaybeSeen].
 	ErrConnClosed = errors.New("connection closed")
 
 	// ErrUnauthorized: the process on the other side is not one to talk to,

@@ -82,8 +82,8 @@ func init() {
 // process of its own.
 func TestMode(t *testing.T) {
 	for _, tt := range []struct{ mode, umask, want fs.FileMode }{
-		{0, 0, 0o600}, {0, 0o022, 0o600}, {0, 0o177, 0o600}, {0, 0o777, 0o600},
-		{0o660, 0, 0o660}, {0o660, 0o077, 0o660}, {0o666, 0o022, 0o666}, {0o600, 0o777, 0o600},
+		{0, 0, 0o600}, {0, 0o022, 0o600}, {0, 0o177, 0o600}, {0, 0o377, 0o600},
+		{0o660, 0, 0o660}, {0o660, 0o077, 0o660}, {0o666, 0o022, 0o666},
 	} {
 		path := tempPath(t)
 		c := start(t, child(t, "listen", fmt.Sprintf("%o", tt.mode), fmt.Sprintf("%o", tt.umask), path))
@@ -460,7 +460,9 @@ func init() {
 		reached("unlocked")
 		w.close()
 		reached("listening")
-		l.remove()
+		if err := l.remove(context.Background()); err != nil {
+			return err
+		}
 		reached("removed")
 		return fmt.Errorf("no such step: %s", step)
 	}
@@ -508,6 +510,102 @@ func TestLiveWorkspacesStay(t *testing.T) {
 	entries, err := os.ReadDir(dir)
 	if err != nil || len(entries) != 7 { // these five, the live one, the socket
 		t.Errorf("files: %v, %v", entries, err)
+	}
+}
+
+// TestDebrisLooksLikeIt puts directories of this user where debris would be,
+// as somebody else could who may rename things there. They stay as they are.
+func TestDebrisLooksLikeIt(t *testing.T) {
+	path := tempPath(t)
+	dir := filepath.Dir(path)
+	write := func(name, content string) {
+		t.Helper()
+		if err := os.MkdirAll(filepath.Dir(filepath.Join(dir, name)), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(".sock.00000001/lock", "precious")
+	write(".sock.00000002/s", "")
+	write(".sock.00000003/lock", lockContent)
+	write(".sock.00000003/precious", "")
+	write(".sock.00000004/lock", lockContent) // debris, but for its mode
+	if err := os.Chmod(filepath.Join(dir, ".sock.00000004"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	write("elsewhere/lock", lockContent) // debris, behind a link
+	if err := os.Symlink("elsewhere", filepath.Join(dir, ".sock.00000005")); err != nil {
+		t.Fatal(err)
+	}
+	write(".sock.00000006/lock", lockContent) // debris
+	before := files(t, dir)
+	l, err := Listen(t.Context(), path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.Close()
+	var want []string
+	for _, f := range before {
+		if !strings.HasPrefix(f, ".sock.00000006") {
+			want = append(want, f)
+		}
+	}
+	if got := files(t, dir); fmt.Sprint(got) != fmt.Sprint(want) {
+		t.Errorf("left: %q, want %q", got, want)
+	}
+}
+
+// files lists what is in a directory and below, with the permissions.
+func files(t testing.TB, dir string) (list []string) {
+	t.Helper()
+	err := filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		info, err := e.Info()
+		if err == nil && path != dir {
+			list = append(list, strings.TrimPrefix(path, dir+"/")+" "+info.Mode().String())
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return list
+}
+
+// TestDotDot uses a path whose ".." follows a symbolic link.
+func TestDotDot(t *testing.T) {
+	dir := filepath.Dir(tempPath(t))
+	if err := os.MkdirAll(filepath.Join(dir, "real", "sub"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink("real/sub", filepath.Join(dir, "link")); err != nil {
+		t.Fatal(err)
+	}
+	path := dir + "/link/../sock"
+	l, err := Listen(t.Context(), path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	for _, p := range []string{path, filepath.Join(dir, "real", "sock")} {
+		if _, err := os.Lstat(p); err != nil {
+			t.Error(err)
+		}
+		if state, err := Probe(t.Context(), p); state != Listening {
+			t.Errorf("%s: %v, %v", p, state, err)
+		}
+	}
+	for _, p := range []string{dir + "/link/..", "..", "../", "."} {
+		if state, err := Probe(t.Context(), p); state != InvalidPath {
+			t.Errorf("%s: %v, %v", p, state, err)
+		}
+	}
+	if state, err := Probe(t.Context(), dir+"/no/../sock"); state != PathNotFound {
+		t.Errorf("%v, %v", state, err)
 	}
 }
 

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"math"
 	"os"
 	"path/filepath"
 	"sync"
@@ -16,6 +15,9 @@ import (
 
 	"golang.org/x/sys/unix"
 )
+
+// maxBacklog is more connections than systems let wait to be accepted.
+const maxBacklog = 1<<15 - 1
 
 // A Listener holds a path: clients that connect are queued until a [Server]
 // serves it. Its methods may be called concurrently.
@@ -32,9 +34,9 @@ type Listener struct {
 	next  int
 	fault error
 
-	removeOnce sync.Once
-	removeErr  error
-	closeOnce  sync.Once
+	mu      sync.Mutex
+	removed bool // l has given the path up
+	closed  bool
 }
 
 // Listen claims path and listens there. Clients can connect from then on, and
@@ -152,7 +154,7 @@ func (l *Listener) publish(w *workspace, lc ListenConfig) (err error) {
 	}
 	backlog := lc.Backlog
 	if backlog <= 0 {
-		backlog = math.MaxInt16 // the system takes what it allows
+		backlog = maxBacklog // the system takes what it allows
 	}
 
 	fd, err := newStreamSocket()
@@ -167,14 +169,14 @@ func (l *Listener) publish(w *workspace, lc ListenConfig) (err error) {
 	}()
 	// Linux gives the socket the descriptor's mode; the others may refuse.
 	_ = unix.Fchmod(fd, mode)
-	if err := bindIn(w, fd, filepath.Join(filepath.Dir(l.path), w.name)); err != nil {
+	if err := bindIn(w, fd, l.path); err != nil {
 		return fmt.Errorf("bind: %w", err)
 	}
 	if l.info, err = w.root.Lstat(bindName); err != nil {
-		return err
+		return fmt.Errorf("looking for the socket: %w", cause(err))
 	}
 	if uint32(l.info.Mode().Perm()) != mode {
-		// Nobody else can have put a symbolic link here.
+		// The workspace is ours: nobody has put a symbolic link there.
 		if err := w.root.Chmod(bindName, fs.FileMode(mode)); err != nil {
 			return fmt.Errorf("setting the socket's permissions: %w", cause(err))
 		}
@@ -192,21 +194,10 @@ func (l *Listener) publish(w *workspace, lc ListenConfig) (err error) {
 	if err := l.parent.Rename(w.name+"/"+bindName, l.base); err != nil {
 		return fmt.Errorf("publishing the socket: %w", cause(err))
 	}
-	return nil
-}
-
-// bindIn binds the socket to bindName in the workspace, whose path is dir.
-func bindIn(w *workspace, fd int, dir string) error {
-	address := filepath.Join(dir, bindName)
-	if len(address) > maxAddress {
-		short, done, err := shortAddress(dir)
-		if err != nil {
-			return err
-		}
-		defer done()
-		address = filepath.Join(short, bindName)
+	if !l.owns() {
+		return ErrStolen // by somebody who may write in the directory
 	}
-	return unix.Bind(fd, &unix.SockaddrUnix{Name: address})
+	return nil
 }
 
 // Path returns the absolute path at which l listens.
@@ -230,40 +221,44 @@ func (l *Listener) Check() error {
 // are hung up on. It returns an error if the socket could not be removed; the
 // next server will replace it.
 func (l *Listener) Close() error {
-	err := l.remove()
+	err := l.remove(context.Background())
 	l.closeSocket()
 	return err
 }
 
 // closeSocket stops listening, and leaves the path as it is.
 func (l *Listener) closeSocket() {
-	l.closeOnce.Do(func() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.closed {
+		l.closed = true
 		l.sock.Close()
 		l.parent.Close()
-	})
+	}
 }
 
 // remove gives the path up while the socket still listens. The lock keeps a
 // newcomer from replacing the socket between the look and the removal.
-func (l *Listener) remove() error {
-	l.removeOnce.Do(func() {
-		if !l.owns() {
-			return
-		}
-		if err := l.removeLocked(); err != nil {
-			l.removeErr = &Error{Op: "close", Path: l.path, State: OtherError, Err: fmt.Errorf("removing the socket: %w", cause(err))}
-		}
-	})
-	return l.removeErr
+func (l *Listener) remove(ctx context.Context) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.removed || l.closed || !l.owns() {
+		return nil
+	}
+	if err := l.removeLocked(ctx); err != nil {
+		return &Error{Op: "close", Path: l.path, State: OtherError, Err: fmt.Errorf("removing the socket: %w", cause(err))}
+	}
+	l.removed = true
+	return nil
 }
 
-func (l *Listener) removeLocked() error {
+func (l *Listener) removeLocked(ctx context.Context) error {
 	w, err := newWorkspace(l.parent, l.base)
 	if err != nil {
 		return err
 	}
 	defer w.close()
-	lock, err := lockPath(context.Background(), w, l.base, l.lockTimeout, func() error { return nil })
+	lock, err := lockPath(ctx, w, l.base, l.lockTimeout, func() error { return nil })
 	if err != nil {
 		return err
 	}

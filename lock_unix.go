@@ -57,7 +57,8 @@ type workspace struct {
 }
 
 func newWorkspace(parent *os.Root, base string) (*workspace, error) {
-	for {
+	const tries = 100 // each with another name
+	for range tries {
 		var random [4]byte
 		rand.Read(random[:])
 		w := &workspace{parent: parent, name: workspacePrefix(base) + hex.EncodeToString(random[:])}
@@ -68,45 +69,63 @@ func newWorkspace(parent *os.Root, base string) (*workspace, error) {
 		if err != nil {
 			return nil, err
 		}
-		ours, err := w.open()
-		if err != nil {
-			w.close()
-			return nil, err
-		}
+		ours, err := w.take()
 		if ours {
 			return w, nil
 		}
+		w.leave()
+		if err != nil {
+			return nil, err
+		}
 		// Between mkdir and flock, another process took it for debris.
-		w.close()
 	}
+	return nil, errors.New("every directory that is made is taken away by others")
 }
 
-// open opens and flocks the directory, and reports whether it is there.
-func (w *workspace) open() (ours bool, err error) {
+// take flocks a directory that was just made, and reports whether it is still
+// there.
+func (w *workspace) take() (ours bool, err error) {
+	if found, err := w.find(); !found {
+		return false, err
+	}
+	if err := w.dir.Chmod(0o700); err != nil { // the umask may have taken some
+		return false, err
+	}
+	if locked, err := flock(w.dir); !locked {
+		return false, err
+	}
+	return isAt(w.parent, w.name, w.dir), nil
+}
+
+// find opens the directory, and reports whether it is one of this user's and
+// no link to one.
+func (w *workspace) find() (found bool, err error) {
 	if w.root, err = w.parent.OpenRoot(w.name); err != nil {
 		return false, ignoreNotExist(err)
 	}
 	if w.dir, err = w.root.Open("."); err != nil {
 		return false, ignoreNotExist(err)
 	}
-	if err := w.dir.Chmod(0o700); err != nil { // whatever the umask is
-		return false, err
-	}
-	if locked, err := flock(w.dir); !locked || err != nil {
-		return false, err
-	}
-	return isAt(w.parent, w.name, w.dir), nil
+	info, err := w.dir.Stat()
+	return err == nil && ownedByUs(info) && isAt(w.parent, w.name, w.dir), err
 }
 
 // close removes the directory and all that is in it. What cannot be removed
 // is for the next server.
 func (w *workspace) close() {
+	_ = w.root.Remove(candidateName)
+	_ = w.root.Remove(bindName)
+	if isAt(w.parent, w.name, w.dir) {
+		_ = w.parent.Remove(w.name)
+	}
+	w.leave()
+}
+
+// leave lets go of the directory as it is.
+func (w *workspace) leave() {
 	if w.root != nil {
-		_ = w.root.Remove(candidateName)
-		_ = w.root.Remove(bindName)
 		w.root.Close()
 	}
-	_ = w.parent.Remove(w.name)
 	if w.dir != nil {
 		w.dir.Close()
 	}
@@ -153,32 +172,39 @@ func removeDebris(parent *os.Root, base string) {
 	}
 }
 
-// isDebris reports whether a workspace that was found belongs to nobody, and
-// flocks it if so.
+// isDebris reports whether a directory that was found is the workspace of a
+// dead process, and flocks it if so. It must look like one in every way: where
+// others may rename things, they could put something else there.
 func (w *workspace) isDebris() bool {
-	var err error
-	if w.root, err = w.parent.OpenRoot(w.name); err != nil {
+	if found, _ := w.find(); !found {
 		return false
 	}
-	if w.dir, err = w.root.Open("."); err != nil {
+	if info, err := w.dir.Stat(); err != nil || info.Mode().Perm()&0o077 != 0 {
 		return false
 	}
-	info, err := w.dir.Stat()
-	if err != nil || !ownedByUs(info) || !isAt(w.parent, w.name, w.dir) {
+	if locked, _ := flock(w.dir); !locked {
 		return false
 	}
-	locked, err := flock(w.dir)
-	return locked && err == nil
+	entries, err := w.dir.ReadDir(-1)
+	if err != nil {
+		return false
+	}
+	for _, e := range entries {
+		switch {
+		case e.Name() == bindName && e.Type() == fs.ModeSocket:
+		case e.Name() == candidateName && e.Type().IsRegular() && w.isCandidate():
+		default:
+			return false
+		}
+	}
+	return true
 }
 
-// leave lets go of a workspace that is another process's.
-func (w *workspace) leave() {
-	if w.root != nil {
-		w.root.Close()
-	}
-	if w.dir != nil {
-		w.dir.Close()
-	}
+// isCandidate reports whether the lock file in the workspace is one of ours.
+// One whose maker was killed at once is empty.
+func (w *workspace) isCandidate() bool {
+	content, err := w.root.ReadFile(candidateName)
+	return err == nil && (len(content) == 0 || bytes.HasPrefix(content, []byte(lockContent)))
 }
 
 // A pathLock is the lock of a path, held.

@@ -22,7 +22,7 @@ func (p Peer) String() string {
 		name string
 		id   int
 	}{{"pid", p.PID}, {"uid", p.UID}, {"gid", p.GID}} {
-		if f.id >= 0 {
+		if f.id != unknown {
 			if text != "" {
 				text += ", "
 			}
@@ -35,7 +35,11 @@ func (p Peer) String() string {
 	return text
 }
 
-var unknownPeer = Peer{PID: -1, UID: -1, GID: -1}
+// unknown stands for what the platform does not tell. Other negative numbers
+// are large IDs where int has 32 bits.
+const unknown = -1
+
+var unknownPeer = Peer{PID: unknown, UID: unknown, GID: unknown}
 
 // errPeerCredentials: the platform should have told who the peer is, but did
 // not, most likely because the peer has gone.
@@ -49,7 +53,7 @@ var errPeerCredentials = errors.New("no peer credentials")
 // every peer passes, and the permissions of the socket, which is 0600 unless
 // widened, and of its directory are what keeps others out.
 func SameUser(p Peer) error {
-	if p.UID < 0 || p.UID == 0 || p.UID == os.Geteuid() {
+	if p.UID == unknown || p.UID == 0 || p.UID == os.Geteuid() {
 		return nil
 	}
 	return fmt.Errorf("%w: it runs as user %d, not as user %d or root", ErrUnauthorized, p.UID, os.Geteuid())

@@ -10,7 +10,7 @@ func xucred(fd int) (Peer, error) {
 	if err != nil {
 		return unknownPeer, err
 	}
-	p := Peer{PID: -1, UID: int(c.Uid), GID: -1}
+	p := Peer{PID: unknown, UID: int(c.Uid), GID: unknown}
 	if c.Ngroups > 0 {
 		p.GID = int(c.Groups[0])
 	}

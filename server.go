@@ -62,7 +62,8 @@ type Server struct {
 	MaxRequest int64
 
 	// ReadTimeout is how long a request may take to arrive once it has begun,
-	// [DefaultReadTimeout] if it is 0, without limit if it is negative.
+	// [DefaultReadTimeout] if it is 0, without limit if it is negative. If
+	// requests are streamed, it is how long a handler may take to read one.
 	ReadTimeout time.Duration
 
 	// WriteTimeout is how long a client may not read its response,
@@ -93,7 +94,7 @@ type Server struct {
 
 	// Authorize decides, by an error, whether to serve a peer, before a byte
 	// from it is read. If it is nil, [SameUser] decides. It is called from
-	// several goroutines at once.
+	// several goroutines at once. A panic refuses the peer.
 	Authorize func(Peer) error
 
 	// Logger gets what an operator should know, never the bytes of messages.
@@ -310,22 +311,28 @@ func (s *Server) shutDown(reason error) (started bool) {
 
 // drain ends all that is going on, gently as long as it may.
 func (s *Server) drain(l *Listener, accepting <-chan struct{}, cancel context.CancelCauseFunc) {
+	gently, stop := context.WithCancel(context.Background())
+	defer stop()
+	if s.limits.drain > 0 {
+		defer time.AfterFunc(s.limits.drain, stop).Stop()
+	}
+	go func() {
+		select {
+		case <-s.kill:
+			stop()
+		case <-gently.Done():
+		}
+	}()
+
 	s.draining.Store(true)
-	if err := l.remove(); err != nil {
+	s.eachConn((*serverConn).drain)
+	if err := retry(gently, func() error { return l.remove(gently) }); err != nil {
 		s.log.Warn("the socket stays behind", "path", l.Path(), "err", err)
 	}
 	l.interrupt()
 	<-accepting
-	// Those that had connected may have sent their requests, too.
-	for {
-		sock, peer, err := l.acceptQueued()
-		if err != nil {
-			break
-		}
-		s.receive(sock, peer)
-	}
+	s.acceptQueued(gently, l)
 	l.closeSocket()
-	s.eachConn((*serverConn).drain)
 
 	done := make(chan struct{})
 	go func() {
@@ -334,24 +341,53 @@ func (s *Server) drain(l *Listener, accepting <-chan struct{}, cancel context.Ca
 		s.workers.Wait()
 		close(done)
 	}()
-	var expired <-chan time.Time
-	if s.limits.drain > 0 {
-		t := time.NewTimer(s.limits.drain)
-		defer t.Stop()
-		expired = t.C
-	}
 	select {
 	case <-done:
 		return
-	case <-s.kill:
-	case <-expired:
-		s.mu.Lock()
-		s.drainErr = fmt.Errorf("simpleipc: shutdown: requests were still being answered after %v", s.limits.drain)
-		s.mu.Unlock()
-		s.log.Warn("gave up on requests that are still being answered", "after", s.limits.drain)
+	case <-gently.Done():
 	}
 	cancel(ErrServerClosed)
-	s.eachConn((*serverConn).close)
+	cut := 0
+	s.eachConn(func(c *serverConn) {
+		if c.cutOff() {
+			cut++
+		}
+	})
+	if cut > 0 {
+		s.mu.Lock()
+		s.drainErr = fmt.Errorf("simpleipc: shutdown: %d requests were cut off", cut)
+		s.mu.Unlock()
+		s.log.Warn("cut off requests that were still being answered", "requests", cut)
+	}
+}
+
+// acceptQueued accepts the connections that wait to be, for their requests may
+// have arrived, too. If others keep coming, it ends after a full backlog.
+func (s *Server) acceptQueued(ctx context.Context, l *Listener) {
+	for range maxBacklog {
+		err := retry(ctx, func() error {
+			sock, peer, err := l.acceptQueued()
+			if err == nil {
+				s.receive(sock, peer)
+			}
+			return err
+		})
+		if err != nil {
+			return
+		}
+	}
+}
+
+// retry repeats f for a while as long as its error is a temporary one: when
+// connections end, there are descriptors again.
+func retry(ctx context.Context, f func() error) error {
+	wait := newBackoff(ctx, maxAcceptPause)
+	for {
+		err := f()
+		if err == nil || !isTemporary(err) || wait.next() != nil {
+			return err
+		}
+	}
 }
 
 func (s *Server) eachConn(f func(*serverConn)) {

@@ -253,7 +253,7 @@ func TestBrokenRequests(t *testing.T) {
 }
 
 func TestIdleTimeout(t *testing.T) {
-	s := serve(t, &Server{IdleTimeout: 50 * time.Millisecond})
+	s := serve(t, &Server{IdleTimeout: 500 * time.Millisecond})
 	wantHangUp(t, rawConn(t, s.path)) // one that never asks
 	c := dial(t, s.path)
 	for range 3 {
@@ -272,10 +272,10 @@ func TestIdleTimeout(t *testing.T) {
 // TestIdleTimeoutSparesHandlers has a handler work for longer than the idle
 // timeout.
 func TestIdleTimeoutSparesHandlers(t *testing.T) {
-	const idle = 20 * time.Millisecond
+	const idle = 200 * time.Millisecond
 	s := serve(t, &Server{IdleTimeout: idle, Handler: HandlerFunc(func(ctx context.Context, w *ResponseWriter, r *Request) error {
 		select {
-		case <-time.After(5 * idle):
+		case <-time.After(2 * idle):
 			return echo(ctx, w, r)
 		case <-ctx.Done():
 			return context.Cause(ctx)
@@ -357,8 +357,8 @@ func TestStalledClient(t *testing.T) {
 // TestSlowReaderIsNotStalled reads a large response with pauses. As long as it
 // goes on reading, it is served.
 func TestSlowReaderIsNotStalled(t *testing.T) {
-	const size = 32 << 20
-	s := serve(t, &Server{WriteTimeout: 200 * time.Millisecond, Handler: HandlerFunc(func(ctx context.Context, w *ResponseWriter, r *Request) error {
+	const size = 40 << 20
+	s := serve(t, &Server{WriteTimeout: time.Second, Handler: HandlerFunc(func(ctx context.Context, w *ResponseWriter, r *Request) error {
 		_, err := w.Write(make([]byte, size))
 		return err
 	})})
@@ -527,9 +527,50 @@ func TestAuthorizeRefuses(t *testing.T) {
 	}
 }
 
+// TestAuthorizePanics has a panic refuse the peer and not end the process.
+func TestAuthorizePanics(t *testing.T) {
+	s := serve(t, &Server{Authorize: func(Peer) error { panic("no such thing") }})
+	if _, err := Call(t.Context(), s.path, nil); !errors.Is(err, ErrConnClosed) {
+		t.Errorf("refused client: %v", err)
+	}
+	s.stats(t, "refused", func(st Stats) bool { return st.Dropped == Dropped{Refused: 1} && st.Open == 0 })
+	if log := s.log.String(); !strings.Contains(log, "no such thing") {
+		t.Errorf("log: %s", log)
+	}
+}
+
+// TestIdleTimeoutIsClean calls at about the moment in which the server hangs
+// up. Either it answers, or it has not seen the request.
+func TestIdleTimeoutIsClean(t *testing.T) {
+	const idle = 2 * time.Millisecond
+	s := serve(t, &Server{IdleTimeout: idle})
+	answered, closed := 0, 0
+	for i := range 300 {
+		c, err := new(Dialer).Dial(t.Context(), s.path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		timer := time.NewTimer(idle + time.Duration(i%30-15)*20*time.Microsecond)
+		<-timer.C
+		_, err = c.Call(t.Context(), []byte("x"))
+		var e *Error
+		switch {
+		case err == nil:
+			answered++
+		case errors.As(err, &e) && !e.MaybeSeen:
+			closed++
+		default:
+			t.Errorf("call: %v", err)
+		}
+		c.Close()
+	}
+	t.Logf("%d answered, %d closed before", answered, closed)
+}
+
 func TestSameUser(t *testing.T) {
 	me := os.Geteuid()
-	for uid, ok := range map[int]bool{me: true, 0: true, me + 1: false, -1: true} {
+	// Where int has 32 bits, a large ID is negative, and not unknown.
+	for uid, ok := range map[int]bool{me: true, 0: true, me + 1: false, unknown: true, -294967296: false} {
 		if err := SameUser(Peer{PID: 1, UID: uid, GID: 1}); (err == nil) != ok || !ok && !errors.Is(err, ErrUnauthorized) {
 			t.Errorf("uid %d: %v", uid, err)
 		}

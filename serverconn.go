@@ -86,6 +86,16 @@ func (c *serverConn) close() {
 	}
 }
 
+// cutOff closes the connection, and reports whether a request was being
+// answered.
+func (c *serverConn) cutOff() (busy bool) {
+	c.mu.Lock()
+	busy = c.busy
+	c.mu.Unlock()
+	c.close()
+	return busy
+}
+
 // drain lets the connection end: once its request is answered, if a whole one
 // has arrived, and otherwise at once.
 func (c *serverConn) drain() {
@@ -109,7 +119,7 @@ func (c *serverConn) mute() {
 func (c *serverConn) read() {
 	defer c.srv.forget(c)
 	defer c.close()
-	if err := c.srv.authorize(c.req.Peer); err != nil {
+	if err := c.authorize(); err != nil {
 		c.srv.counters.refused.Add(1)
 		c.srv.log.Warn("refused a peer", "peer", c.req.Peer, "err", err)
 		return
@@ -130,12 +140,26 @@ func (c *serverConn) read() {
 	c.dropped(err)
 }
 
+// authorize asks whether to serve the peer. A panic is a no.
+func (c *serverConn) authorize() (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
+		}
+	}()
+	return c.srv.authorize(c.req.Peer)
+}
+
 // await waits for the first bytes of a request, until the connection has been
 // idle for too long. The deadline is moved only when it has been reached, so
 // that it costs an exchange nothing.
 func (c *serverConn) await() error {
+	expired := false
 	for {
 		err := c.rd.Await()
+		if expired && err == io.EOF {
+			return errIdle
+		}
 		if err == nil || !errors.Is(err, os.ErrDeadlineExceeded) {
 			return err
 		}
@@ -144,11 +168,17 @@ func (c *serverConn) await() error {
 		if !c.busy {
 			left -= time.Since(c.idleSince)
 		}
-		c.mu.Unlock()
 		if left <= 0 {
-			return errIdle
+			// A request that has arrived in this moment is answered yet.
+			expired = true
+			c.mute()
 		}
-		c.sock.SetReadDeadline(time.Now().Add(left))
+		c.mu.Unlock()
+		if expired {
+			c.sock.SetReadDeadline(time.Time{})
+		} else {
+			c.sock.SetReadDeadline(time.Now().Add(left))
+		}
 	}
 }
 
@@ -264,7 +294,7 @@ func (c *serverConn) answer() {
 		c.finish(keep)
 	}()
 	var err error
-	if gone {
+	if gone || ctx.Err() != nil { // it waited for too long
 		err = ErrConnClosed
 	} else {
 		err = c.handle(ctx)

@@ -10,6 +10,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -83,10 +84,10 @@ func TestDrain(t *testing.T) {
 					s.stats(t, "waiting", func(st Stats) bool { return st.Waiting == int64(i+1) })
 				}
 			}
+			open := s.Stats().Open
 			silent, half := rawConn(t, s.path), rawConn(t, s.path)
 			send(t, half, "0008pi")
-			open := s.Stats().Open
-			s.stats(t, "all accepted", func(st Stats) bool { return st.Open >= open })
+			s.stats(t, "all accepted", func(st Stats) bool { return st.Open == open+2 })
 
 			stopped := make(chan struct{})
 			go func() {
@@ -158,6 +159,103 @@ func TestDrainTimeout(t *testing.T) {
 	}
 	wantHangUp(t, c)
 	wantFiles(t, s.path)
+}
+
+// TestNoHandlerAfterServe closes a server for which requests wait. They are not
+// handed to the handler any more.
+func TestNoHandlerAfterServe(t *testing.T) {
+	for _, streamed := range []bool{false, true} {
+		var calls atomic.Int32
+		release := make(chan struct{})
+		s := serve(t, &Server{Workers: 1, StreamRequests: streamed, Handler: HandlerFunc(func(context.Context, *ResponseWriter, *Request) error {
+			calls.Add(1)
+			<-release
+			return nil
+		})})
+		for i := range 10 {
+			send(t, rawConn(t, s.path), "0000")
+			s.stats(t, "queued", func(st Stats) bool { return st.Active == 1 && st.Waiting == int64(i) })
+		}
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+		s.wait(t)
+		close(release)
+		s.stats(t, "all closed", func(st Stats) bool { return st.Open == 0 })
+		if n := calls.Load(); n != 1 {
+			t.Errorf("streamed: %v: %d calls of the handler, want 1", streamed, n)
+		}
+	}
+}
+
+// TestShutdownIsBounded shuts a server down while its path's lock is held.
+func TestShutdownIsBounded(t *testing.T) {
+	l, err := ListenConfig{LockTimeout: time.Hour}.Listen(t.Context(), tempPath(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := serveListener(t, &Server{}, l)
+	wantCall(t, s.path, "x", "x")
+	release := hold(t, s.path)
+	defer release()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	defer cancel()
+	if err := s.Shutdown(ctx); err != context.DeadlineExceeded {
+		t.Errorf("Shutdown: %v", err)
+	}
+	s.wait(t)
+}
+
+// TestDrainEnds shuts down a server to which clients keep connecting, by
+// another name.
+func TestDrainEnds(t *testing.T) {
+	s := serve(t, &Server{DrainTimeout: 50 * time.Millisecond})
+	wantCall(t, s.path, "x", "x")
+	other := s.path + ".other"
+	if err := os.Link(s.path, other); err != nil {
+		t.Fatal(err)
+	}
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			for {
+				c, err := connect(other)
+				if err == nil {
+					c.Close()
+				} else if stateOf(err) != NotListening || !errors.Is(err, syscall.EAGAIN) {
+					return
+				}
+			}
+		})
+	}
+	s.stats(t, "connections", func(st Stats) bool { return st.Accepted > 10 })
+	if err := s.Shutdown(t.Context()); err != nil {
+		t.Error(err)
+	}
+	wg.Wait()
+}
+
+// TestShutdownTellsOfCutOff has one of two shutdowns lose its patience. Both
+// say that a request was cut off.
+func TestShutdownTellsOfCutOff(t *testing.T) {
+	entered := make(chan struct{})
+	s := serve(t, &Server{Handler: HandlerFunc(func(ctx context.Context, w *ResponseWriter, r *Request) error {
+		close(entered)
+		<-ctx.Done()
+		return ctx.Err()
+	})})
+	send(t, rawConn(t, s.path), "0000")
+	receive(t, entered)
+	patient := make(chan error, 1)
+	go func() { patient <- s.Shutdown(context.Background()) }()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	defer cancel()
+	if err := s.Shutdown(ctx); err != context.DeadlineExceeded {
+		t.Errorf("the impatient one: %v", err)
+	}
+	if err := receive(t, patient); err == nil {
+		t.Error("the patient one knows nothing of it")
+	}
 }
 
 func TestShutdownContext(t *testing.T) {
@@ -252,7 +350,8 @@ func TestLifecycleCalls(t *testing.T) {
 				t.Errorf("Serve: %v", err)
 			}
 			for range 2 {
-				if err := s.Shutdown(t.Context()); err != nil {
+				// Close has cut off the request from which it was called.
+				if err := s.Shutdown(t.Context()); (err != nil) != (name == "Close") {
 					t.Error(err)
 				}
 				if err := s.Close(); err != nil {

@@ -26,6 +26,17 @@ func acceptSocket(fd int) (int, error) {
 	}
 }
 
+// bindIn binds the socket fd to bindName in the workspace for path. It goes
+// through the workspace's descriptor: so the socket is made there, whatever
+// becomes of the names that lead to it, and these may be of any length.
+func bindIn(w *workspace, fd int, path string) error {
+	address := "/proc/self/fd/" + strconv.Itoa(int(w.dir.Fd()))
+	if _, err := os.Lstat(address); err != nil { // no /proc here
+		return bindByPath(w, fd, path)
+	}
+	return unix.Bind(fd, &unix.SockaddrUnix{Name: address + "/" + bindName})
+}
+
 // shortAddress returns an address for a path that is too long to be one. It
 // goes through a descriptor, so that no working directory is changed.
 func shortAddress(path string) (address string, done func(), err error) {

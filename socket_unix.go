@@ -54,7 +54,8 @@ func (s socket) control(f func(fd int) error) error {
 }
 
 // resolve makes path absolute, so that it means the same whatever becomes of
-// the working directory.
+// the working directory. It has no ".." then, which a symbolic link before it
+// would give another meaning than the name alone has.
 func resolve(path string) (string, error) {
 	switch {
 	case path == "":
@@ -64,11 +65,29 @@ func resolve(path string) (string, error) {
 	case strings.HasSuffix(path, "/"):
 		return "", errNoName
 	}
+	if hasDotDot(path) {
+		dir, name := filepath.Split(path)
+		if name == ".." {
+			return "", errNoName
+		}
+		if real, err := filepath.EvalSymlinks(dir); err == nil {
+			path = filepath.Join(real, name)
+		}
+	}
 	abs, err := filepath.Abs(path)
 	if err == nil && abs == "/" {
 		err = errNoName
 	}
 	return abs, err
+}
+
+func hasDotDot(path string) bool {
+	for name := range strings.SplitSeq(path, "/") {
+		if name == ".." {
+			return true
+		}
+	}
+	return false
 }
 
 // stateOf tells the state of a path by the error of an attempt to connect.
@@ -118,12 +137,29 @@ func connect(path string) (socket, error) {
 	return newSocket(fd, path), nil
 }
 
+// bindByPath binds the socket fd to bindName in the workspace for path, by its
+// path.
+func bindByPath(w *workspace, fd int, path string) error {
+	dir := filepath.Join(filepath.Dir(path), w.name)
+	address := filepath.Join(dir, bindName)
+	if len(address) > maxAddress {
+		short, done, err := linkAddress(dir)
+		if err != nil {
+			return err
+		}
+		defer done()
+		address = filepath.Join(short, bindName)
+	}
+	return unix.Bind(fd, &unix.SockaddrUnix{Name: address})
+}
+
 // linkAddress makes a short address for a path of any length: a symbolic link
 // to it in a private directory. The caller calls done when it has used it.
 func linkAddress(path string) (address string, done func(), err error) {
 	dir, err := os.MkdirTemp("", "ipc")
 	if err != nil {
-		return "", nil, err
+		// Not wrapped: this says nothing of what is at path.
+		return "", nil, fmt.Errorf("a short name for the path: %v", err)
 	}
 	done = func() { _ = os.RemoveAll(dir) } // a link in a directory of temporary files
 	address = filepath.Join(dir, "l")

@@ -293,7 +293,7 @@ func TestMemoryFollowsData(t *testing.T) {
 	}
 }
 
-// TestReadGoesOn meets an error that passes, as a time-out does.
+// TestReadGoesOn meets an error that passes, as a timeout does.
 func TestReadGoesOn(t *testing.T) {
 	for cut := 1; cut < len("0009hello0000"); cut++ {
 		stream := "0009hello0000"
@@ -318,7 +318,7 @@ func TestReadGoesOn(t *testing.T) {
 			}
 		}
 		if string(got) != "hello" || timeouts > 1 {
-			t.Errorf("cut at %d: %q, %d time-outs", cut, got, timeouts)
+			t.Errorf("cut at %d: %q, %d timeouts", cut, got, timeouts)
 		}
 	}
 }

@@ -21,7 +21,7 @@ const maxEmptyReads = 100
 //
 // It may read ahead, but keeps what it has read: the bytes behind a flush
 // packet are the beginning of the next message. An error of the underlying
-// reader is returned as it is and may pass, a time-out for instance: the next
+// reader is returned as it is and may pass, a timeout for instance: the next
 // call goes on where the failed one stopped, with [Reader.ReadMessage] as the
 // exception. A protocol error is final.
 //

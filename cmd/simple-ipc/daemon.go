@@ -52,7 +52,7 @@ func runDaemon(o *options, _ []string) error {
 	return fmt.Errorf("the server at '%s' has ended: %w", o.name, reason(err))
 }
 
-// startDaemon lets this program serve in the background.
+// startDaemon lets the tool serve in the background.
 func startDaemon(o *options, _ []string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), o.maxWait)
 	defer cancel()
@@ -65,23 +65,46 @@ func startDaemon(o *options, _ []string) error {
 		<-d.ended
 		stop()
 	}()
-	dialer := simpleipc.Dialer{WaitNotFound: true, Timeout: o.maxWait}
-	c, err := dialer.Dial(dialing, o.name)
-	if err == nil {
-		pid := c.Peer().PID
-		c.Close()
-		if pid == d.Process.Pid || pid <= 0 { // not told on this platform
-			return nil
-		}
+	if d.listens(dialing, o) {
+		return nil
 	}
-	// Another server has the path, or it cannot be had. Our server says so
-	// itself when it ends.
+	// The path cannot be had. Our server says why when it ends.
 	select {
 	case <-d.ended:
 		return d.failure()
 	case <-ctx.Done():
 		d.end()
 		return fmt.Errorf("the server at '%s' did not listen within %v", o.name, o.maxWait)
+	}
+}
+
+// listens waits until the daemon listens, and reports whether it does. Until
+// then, another server may still be there, which is about to end.
+func (d *daemon) listens(ctx context.Context, o *options) bool {
+	dialer := simpleipc.Dialer{WaitNotFound: true, Timeout: o.maxWait}
+	for {
+		c, err := dialer.Dial(ctx, o.name)
+		if err != nil {
+			return false
+		}
+		pid := c.Peer().PID
+		c.Close()
+		if pid == d.Process.Pid || pid == -1 { // which is not told on this platform
+			return true
+		}
+		if pause(ctx, 5*time.Millisecond) != nil {
+			return false
+		}
+	}
+}
+
+// pause waits for d, or until ctx ends.
+func pause(ctx context.Context, d time.Duration) error {
+	select {
+	case <-time.After(d):
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
 	}
 }
 
@@ -168,7 +191,7 @@ func stopDaemon(o *options, _ []string) error {
 	}
 	defer c.Close()
 	if _, err = c.Call(ctx, []byte("quit")); err == nil {
-		err = awaitSilence(ctx, o.name)
+		err = awaitSilence(ctx, o.name, c.Peer().PID)
 	}
 	if errors.Is(err, context.DeadlineExceeded) {
 		return fmt.Errorf("the server at '%s' still listens after %v", o.name, o.maxWait)
@@ -179,19 +202,28 @@ func stopDaemon(o *options, _ []string) error {
 	return nil
 }
 
-// awaitSilence waits until nothing listens, or until ctx ends.
-func awaitSilence(ctx context.Context, name string) error {
-	for pause := time.Millisecond; ; pause = min(2*pause, 50*time.Millisecond) {
-		_, err := simpleipc.Probe(ctx, name)
-		switch {
-		case ctx.Err() != nil:
-			return ctx.Err()
-		case err != nil && !errors.Is(err, syscall.EAGAIN): // that is a busy server
-			return nil
+// awaitSilence waits until the server with this process ID does not listen any
+// more, or until ctx ends. If the ID is not known, any server is meant.
+func awaitSilence(ctx context.Context, name string, pid int) error {
+	dialer := simpleipc.Dialer{NoWaitBusy: true}
+	for wait := time.Millisecond; ; wait = min(2*wait, 50*time.Millisecond) {
+		c, err := dialer.Dial(ctx, name)
+		if err == nil {
+			other := pid > 0 && c.Peer().PID != pid
+			c.Close()
+			if other {
+				return nil // a new server has taken the path
+			}
 		}
-		select {
-		case <-time.After(pause):
-		case <-ctx.Done():
+		var e *simpleipc.Error
+		if errors.As(err, &e) && !errors.Is(err, syscall.EAGAIN) { // that is a busy server
+			switch e.State {
+			case simpleipc.NotListening, simpleipc.PathNotFound, simpleipc.InvalidPath:
+				return nil
+			}
+		}
+		if err := pause(ctx, wait); err != nil {
+			return err
 		}
 	}
 }

@@ -17,10 +17,10 @@ import (
 	"example.com/simpleipc"
 )
 
-// A demo shows what the program can do, by doing it.
+// A demo shows what the tool can do, by doing it.
 type demo struct {
 	ctx     context.Context // ends when the user interrupts
-	exe     string          // this program
+	exe     string          // the tool's own file
 	dir     string          // a temporary directory
 	name    string          // the path of the server that most steps are about
 	echo    string          // the path of the one that echoes files
@@ -99,7 +99,7 @@ func runDemo(_ *options, args []string) error {
 	for _, arg := range append([]string{exe}, args...) {
 		title := "echo of " + tail(arg, 24)
 		if arg == exe {
-			title = "echo of this program's own file"
+			title = "echo of the tool's own file"
 		}
 		all = append(all, step{title, func(d *demo) (string, error) { return d.sendAll(arg) }})
 	}
@@ -164,7 +164,7 @@ func roundTime(d time.Duration) string {
 	return fmt.Sprintf("%.2f s", d.Seconds())
 }
 
-// command returns a command of this program, to be run for the server at name.
+// command returns a command of the tool, to be run for the server at name.
 // In a process group of its own it does not notice the user's Ctrl-C: it is
 // for the demo to clean up.
 func (d *demo) command(ctx context.Context, name string, args ...string) *exec.Cmd {
@@ -324,7 +324,7 @@ func (d *demo) cleanUp() {
 	if c, err := dialer.Dial(ctx, d.name); err == nil {
 		_, err := c.Call(ctx, []byte("quit"))
 		if err == nil {
-			err = awaitSilence(ctx, d.name)
+			err = awaitSilence(ctx, d.name, c.Peer().PID)
 		}
 		if p, perr := os.FindProcess(c.Peer().PID); err != nil && perr == nil && c.Peer().PID > 0 {
 			_ = p.Kill()

@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// printHelp writes what the program can do.
+// printHelp writes what the tool can do.
 func printHelp(w io.Writer) error {
 	var b strings.Builder
 	b.WriteString("Usage: simple-ipc COMMAND [FLAGS] [ARGUMENTS]\n\n" +
@@ -61,7 +61,7 @@ func (c *command) printHelp(w io.Writer, fs *flag.FlagSet) error {
 	return err
 }
 
-// printVersion writes the version that the program was built from.
+// printVersion writes the version that the tool was built from.
 func printVersion(w io.Writer) error {
 	version := "(unknown)"
 	if info, ok := debug.ReadBuildInfo(); ok {

@@ -15,7 +15,7 @@ import (
 	"os"
 )
 
-// A command is one of the program's commands.
+// A command is one of the tool's commands.
 type command struct {
 	name     string
 	args     string // its arguments, as its usage shows them
@@ -161,7 +161,7 @@ failed.`,
 		maxArgs: -1,
 		summary: "show everything, with temporary servers and your files",
 		details: `It starts servers in a temporary directory and runs every command against them.
-Then this program's own file, and the files and folders that are named, travel
+Then the tool's own file, and the files and folders that are named, travel
 to a server and back, and are compared. At the end nothing of it is left.`,
 		examples: []string{
 			"simple-ipc demo",

@@ -72,9 +72,14 @@ func quitAll(t *testing.T, dir string) {
 		if err == nil && e.Type() == fs.ModeSocket {
 			ctx, cancel := context.WithTimeout(context.Background(), testPatience)
 			defer cancel()
-			if _, err := simpleipc.Call(ctx, path, []byte("quit")); err == nil {
+			c, err := new(simpleipc.Dialer).Dial(ctx, path)
+			if err != nil {
+				return nil // its server is dead
+			}
+			defer c.Close()
+			if _, err := c.Call(ctx, []byte("quit")); err == nil {
 				t.Logf("a server was still there at %s", path)
-				awaitSilence(ctx, path)
+				awaitSilence(ctx, path, c.Peer().PID)
 			}
 		}
 		return nil
@@ -100,7 +105,7 @@ func cmdBusy(ts *testscript.TestScript, _ bool, args []string) {
 func cmdGone(ts *testscript.TestScript, _ bool, args []string) {
 	ctx, cancel := context.WithTimeout(context.Background(), testPatience)
 	defer cancel()
-	ts.Check(awaitSilence(ctx, ts.MkAbs(args[0])))
+	ts.Check(awaitSilence(ctx, ts.MkAbs(args[0]), 0))
 }
 
 // fd VAR PATH sets VAR to the files that the server at PATH has open, without
