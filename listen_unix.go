@@ -131,7 +131,8 @@ func (l *Listener) claim(ctx context.Context, lc ListenConfig) error {
 
 // checkFree returns an error if the path cannot be claimed: because a server
 // is alive there, which may be too busy to take the connection, or because
-// something else is.
+// something else is. That a server is too busy only Linux tells; elsewhere the
+// connection is refused then, as by a dead one.
 func (l *Listener) checkFree() error {
 	s, err := connect(l.path)
 	switch {

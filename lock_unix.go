@@ -75,6 +75,7 @@ func newWorkspace(parent *os.Root, base string) (*workspace, error) {
 		}
 		w.leave()
 		if err != nil {
+			_ = parent.Remove(w.name)
 			return nil, err
 		}
 		// Between mkdir and flock, another process took it for debris.

@@ -346,13 +346,14 @@ func (s *Server) drain(l *Listener, accepting <-chan struct{}, cancel context.Ca
 		return
 	case <-gently.Done():
 	}
-	cancel(ErrServerClosed)
 	cut := 0
 	s.eachConn(func(c *serverConn) {
-		if c.cutOff() {
+		if c.isBusy() {
 			cut++
 		}
 	})
+	cancel(ErrServerClosed)
+	s.eachConn((*serverConn).close)
 	if cut > 0 {
 		s.mu.Lock()
 		s.drainErr = fmt.Errorf("simpleipc: shutdown: %d requests were cut off", cut)

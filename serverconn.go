@@ -86,14 +86,11 @@ func (c *serverConn) close() {
 	}
 }
 
-// cutOff closes the connection, and reports whether a request was being
-// answered.
-func (c *serverConn) cutOff() (busy bool) {
+// isBusy reports whether a request waits for a worker or is being answered.
+func (c *serverConn) isBusy() bool {
 	c.mu.Lock()
-	busy = c.busy
-	c.mu.Unlock()
-	c.close()
-	return busy
+	defer c.mu.Unlock()
+	return c.busy
 }
 
 // drain lets the connection end: once its request is answered, if a whole one
