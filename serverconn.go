@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"runtime/debug"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -197,7 +198,7 @@ func (c *serverConn) request() error {
 	*c.body = body
 	if err == nil {
 		c.requestRead()
-		c.req.Body, c.req.off = body, 0
+		c.req.Body, c.req.off = slices.Clip(body), 0
 		err = c.submit()
 	}
 	if err != nil {
@@ -261,6 +262,7 @@ func (c *serverConn) dropped(err error) {
 		err = fmt.Errorf("request of more than %d bytes: %w", c.srv.limits.request, ErrTooLarge)
 	case errors.Is(err, pktline.ErrProtocol):
 		n.malformed.Add(1)
+		err = pktline.ErrProtocol // without the bytes that are none
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		n.slow.Add(1)
 		err = fmt.Errorf("the request took longer than %v to arrive", c.srv.limits.read)
@@ -371,6 +373,7 @@ func (c *serverConn) failed(err error) {
 	case c.inRequest && errors.Is(err, pktline.ErrProtocol):
 		n.malformed.Add(1)
 		log = c.srv.log.Warn
+		err = pktline.ErrProtocol // without the bytes that are none
 	case c.inRequest && errors.Is(err, os.ErrDeadlineExceeded):
 		n.slow.Add(1)
 		log = c.srv.log.Warn
