@@ -192,8 +192,9 @@ func (l *Listener) publish(w *workspace, lc ListenConfig) (err error) {
 		l.next, l.fault = acceptSocket(int(fd))
 		return l.fault != unix.EAGAIN
 	}
-	if err := l.parent.Rename(w.name+"/"+bindName, l.base); err != nil {
-		return fmt.Errorf("publishing the socket: %w", cause(err))
+	// By descriptor: others may have put something else at w's name.
+	if err := unix.Renameat(int(w.dir.Fd()), bindName, int(w.up.Fd()), l.base); err != nil {
+		return fmt.Errorf("publishing the socket: %w", err)
 	}
 	if !l.owns() {
 		return ErrStolen // by somebody who may write in the directory

@@ -51,6 +51,7 @@ const (
 // its process uses it, so that what a dead process left can be told.
 type workspace struct {
 	parent *os.Root
+	up     *os.File // parent's descriptor
 	name   string   // in parent
 	root   *os.Root // the directory
 	dir    *os.File // the directory, flocked
@@ -89,6 +90,15 @@ func (w *workspace) take() (ours bool, err error) {
 	if found, err := w.find(); !found {
 		return false, err
 	}
+	// Others may have put another directory of this user's there.
+	if names, err := w.dir.Readdirnames(1); len(names) > 0 {
+		return false, nil
+	} else if err != io.EOF {
+		return false, err
+	}
+	if w.up, err = w.parent.Open("."); err != nil {
+		return false, err
+	}
 	if err := w.dir.Chmod(0o700); err != nil { // the umask may have taken some
 		return false, err
 	}
@@ -101,7 +111,12 @@ func (w *workspace) take() (ours bool, err error) {
 // find opens the directory, and reports whether it is one of this user's and
 // no link to one.
 func (w *workspace) find() (found bool, err error) {
-	if w.root, err = w.parent.OpenRoot(w.name); err != nil {
+	// The dot has it opened as a directory: a FIFO that others have put there
+	// would be waited for.
+	if w.root, err = w.parent.OpenRoot(w.name + "/."); err != nil {
+		if errors.Is(err, unix.ENOTDIR) {
+			return false, nil
+		}
 		return false, ignoreNotExist(err)
 	}
 	if w.dir, err = w.root.Open("."); err != nil {
@@ -129,6 +144,9 @@ func (w *workspace) leave() {
 	}
 	if w.dir != nil {
 		w.dir.Close()
+	}
+	if w.up != nil {
+		w.up.Close()
 	}
 }
 
@@ -230,7 +248,8 @@ func lockPath(ctx context.Context, w *workspace, base string, timeout time.Durat
 			candidate.Close()
 			return nil, err
 		}
-		err := w.parent.Link(w.name+"/"+candidateName, l.name)
+		// By descriptor: others may have put something else at w's name.
+		err := unix.Linkat(int(w.dir.Fd()), candidateName, int(w.up.Fd()), l.name, 0)
 		if err == nil {
 			_ = w.root.Remove(candidateName) // or close does it
 			l.file = candidate

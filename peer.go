@@ -8,7 +8,9 @@ import (
 
 // Peer is the process on the other side of a connection, as the kernel knows
 // it: its credentials at the time it connected or, for a server, began to
-// listen. What the platform does not tell is -1.
+// listen. What the platform does not tell is -1. The process ID is for people:
+// it is 0 for a process outside one's process namespace, and may belong to
+// another process when it is looked up.
 type Peer struct {
 	PID int // process ID
 	UID int // effective user ID
