@@ -94,7 +94,7 @@ func (w *workspace) take() (ours bool, err error) {
 	if names, err := w.dir.Readdirnames(1); len(names) > 0 {
 		return false, nil
 	} else if err != io.EOF {
-		return false, err
+		return false, ignoreNotExist(err)
 	}
 	if w.up, err = w.parent.Open("."); err != nil {
 		return false, err
