@@ -224,8 +224,9 @@ func FuzzServer(f *testing.F) {
 	})
 }
 
-// FuzzClient has a server answer with any bytes, and hang up. The client takes
-// a whole response for one, and reports an error for all else.
+// FuzzClient has a server answer with any bytes, split in two anywhere, and
+// hang up. The client takes a whole response for one, and reports an error for
+// all else.
 func FuzzClient(f *testing.F) {
 	for _, seed := range []string{
 		"0008pong0000", "0000", "0008pong", "0008pon", "0003", "fff1", "fff0x", "0001", "0002", "", "000", "00040000",
@@ -236,7 +237,7 @@ func FuzzClient(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	answers := make(chan []byte, 1)
+	answers := make(chan [2][]byte, 1)
 	done := make(chan struct{})
 	f.Cleanup(func() {
 		l.Close()
@@ -251,14 +252,16 @@ func FuzzClient(f *testing.F) {
 			}
 			s.SetDeadline(time.Now().Add(patience))
 			io.ReadFull(s, make([]byte, len("0008ping0000")))
-			answer := <-answers
-			s.Write(answer)
+			for _, part := range <-answers {
+				s.Write(part)
+			}
 			s.Close()
 		}
 	}()
 	f.Fuzz(func(t *testing.T, in []byte, cut uint) {
 		want, wantErr := pktline.NewReader(bytes.NewReader(in)).ReadMessage(nil, -1)
-		answers <- in
+		k := cut % uint(len(in)+1)
+		answers <- [2][]byte{in[:k], in[k:]}
 		got, err := Call(t.Context(), l.Path(), []byte("ping"))
 		if (err == nil) != (wantErr == nil) {
 			t.Errorf("%.100q: got %v, want %v", in, err, wantErr)
