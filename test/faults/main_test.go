@@ -1,3 +1,5 @@
+//go:build linux
+
 // Package faults tests servers and clients, as processes of their own, while
 // everything goes wrong: killed, stopped, raced for, out of room, and facing
 // peers who break every rule.
