@@ -245,6 +245,53 @@ func cmdSpecial(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(os.WriteFile(filepath.Join(dir, "even"), make([]byte, 2*pieceSize), 0o600))
 }
 
+// TestStartAsAnotherEnds starts a server while an older one is just going
+// away. Either the older one was still there, and says so, or the new one
+// listens.
+func TestStartAsAnotherEnds(t *testing.T) {
+	exe, err := exec.LookPath("simple-ipc")
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "ipc")
+	t.Cleanup(func() { quitAll(t, filepath.Dir(path)) })
+	simpleIPC := func(args ...string) (stderr string, err error) {
+		cmd := exec.Command(exe, append(args, "--name="+path)...)
+		cmd.Env = append(os.Environ(), "GORACE=atexit_sleep_ms=0")
+		var b bytes.Buffer
+		cmd.Stderr = &b
+		err = cmd.Run()
+		return b.String(), err
+	}
+	for i := range 20 {
+		if stderr, err := simpleIPC("start-daemon"); err != nil {
+			t.Fatal(stderr)
+		}
+		c, err := new(simpleipc.Dialer).Dial(t.Context(), path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		pid := c.Peer().PID
+		c.Close()
+		time.AfterFunc(time.Duration(i)*250*time.Microsecond, func() { syscall.Kill(pid, syscall.SIGTERM) })
+		stderr, err := simpleIPC("start-daemon", "--max-wait=5")
+		if err != nil && !strings.Contains(stderr, "another server is listening") {
+			t.Errorf("start-daemon: %s", stderr)
+		}
+		if err == nil {
+			if stderr, err := simpleIPC("stop-daemon"); err != nil {
+				t.Errorf("no server after start-daemon: %s", stderr)
+			}
+			continue
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), testPatience)
+		if err := awaitSilence(ctx, path, pid); err != nil {
+			t.Error(err)
+		}
+		cancel()
+	}
+}
+
 // A demo that is interrupted leaves nothing behind, whatever it is doing.
 func TestDemoInterrupted(t *testing.T) {
 	exe, err := exec.LookPath("simple-ipc")
