@@ -86,11 +86,22 @@ func myself(srv *simpleipc.Server) status {
 	return status{Stats: srv.Stats(), Goroutines: runtime.NumGoroutine(), Files: len(files), Resident: resident * int64(os.Getpagesize())}
 }
 
-func stateOfServer(t testing.TB, path string) (s status) {
+func stateOfServer(t testing.TB, path string) status {
+	t.Helper()
+	c, err := new(simpleipc.Dialer).Dial(context.Background(), path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	return stateOver(t, c)
+}
+
+// stateOver asks the server on a connection that there is.
+func stateOver(t testing.TB, c *simpleipc.Conn) (s status) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	b, err := simpleipc.Call(ctx, path, []byte("status"))
+	b, err := c.Call(ctx, []byte("status"))
 	if err == nil {
 		err = json.Unmarshal(b, &s)
 	}
