@@ -189,10 +189,11 @@ func fake(t testing.TB, f func(s socket)) (path string) {
 	go func() {
 		defer close(done)
 		for {
-			s, _, err := l.accept()
+			raw, err := l.accept()
 			if err != nil {
 				return
 			}
+			s := raw.sock
 			s.SetDeadline(time.Now().Add(patience))
 			f(s)
 			s.Close()

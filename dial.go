@@ -88,30 +88,58 @@ func (d *Dialer) CallStream(ctx context.Context, path string, request io.Reader)
 //
 // The error is an [*Error] that tells the state of the path. errors.Is finds
 // [fs.ErrNotExist] if nothing is there, [ErrNotListening] if nobody takes the
-// connection, [ErrInvalidPath], [ErrUnauthorized] if Authorize refused the
+// connection, [ErrBusy] besides if a server is there, [ErrInvalidPath], [ErrUnauthorized] if Authorize refused the
 // server, and the context's error if that ended the wait.
 func (d *Dialer) Dial(ctx context.Context, path string) (*Conn, error) {
+	raw, err := d.dial(ctx, path)
+	if err != nil {
+		return nil, err
+	}
+	c := &Conn{sock: raw.sock, path: raw.sock.Name(), peer: raw.peer, limit: d.MaxResponse, turn: make(chan struct{}, 1)}
+	switch {
+	case c.limit == 0:
+		c.limit = defaultMaxResponse
+	case c.limit < 0:
+		c.limit = -1
+	}
+	c.rd.Reset(c.sock)
+	c.wr.Reset(c.sock)
+	return c, nil
+}
+
+// DialRaw is [Dialer.Dial] for programs that do not want the protocol: they
+// speak another one, or look at this one as it passes. MaxResponse means
+// nothing to it.
+func (d *Dialer) DialRaw(ctx context.Context, path string) (*RawConn, error) {
+	raw, err := d.dial(ctx, path)
+	if err != nil {
+		return nil, err
+	}
+	return &raw, nil
+}
+
+func (d *Dialer) dial(ctx context.Context, path string) (RawConn, error) {
 	const op = "dial"
 	abs, err := resolve(path)
 	if err != nil {
-		return nil, newError(op, path, err)
+		return RawConn{}, newError(op, path, err)
 	}
 	timeout := d.Timeout
 	if timeout == 0 {
 		timeout = defaultDialTimeout
 	}
 	if err := ctx.Err(); err != nil {
-		return nil, newError(op, abs, err)
+		return RawConn{}, newError(op, abs, err)
 	}
 	var wait *backoff
 	for {
 		s, err := connect(abs)
 		if err == nil {
-			return d.newConn(s, abs)
+			return d.authorize(s, abs)
 		}
 		failure := newError(op, abs, err)
 		if !d.mayWait(failure.State) {
-			return nil, failure
+			return RawConn{}, failure
 		}
 		if wait == nil {
 			wait = newBackoff(ctx, timeout)
@@ -122,10 +150,10 @@ func (d *Dialer) Dial(ctx context.Context, path string) (*Conn, error) {
 			if timeout > 0 {
 				failure.Err = fmt.Errorf("%w; waited %v", failure.Err, timeout)
 			}
-			return nil, failure
+			return RawConn{}, failure
 		default:
 			failure.Err = fmt.Errorf("%w while waiting after: %w", err, failure.Err)
-			return nil, failure
+			return RawConn{}, failure
 		}
 	}
 }
@@ -134,35 +162,23 @@ func (d *Dialer) mayWait(s State) bool {
 	return s == NotListening && !d.NoWaitBusy || s == PathNotFound && d.WaitNotFound
 }
 
-// newConn makes a Conn of a socket, if the server is one to talk to.
-func (d *Dialer) newConn(s socket, path string) (*Conn, error) {
-	var peer Peer
-	err := s.control(func(fd int) (err error) {
-		peer, err = peerOf(fd)
-		return err
-	})
-	if err != nil {
-		err = fmt.Errorf("%w: %w", errPeerCredentials, err)
-	} else if d.Authorize != nil {
+// authorize asks whether the server that has taken the connection is one to
+// talk to.
+func (d *Dialer) authorize(s socket, path string) (RawConn, error) {
+	peer, err := s.peer()
+	switch {
+	case err != nil:
+	case d.Authorize == nil:
+		err = SameUser(peer)
+	default:
 		err = d.Authorize(peer)
 		if err != nil && !errors.Is(err, ErrUnauthorized) {
 			err = fmt.Errorf("%w: %w", ErrUnauthorized, err)
 		}
-	} else {
-		err = SameUser(peer)
 	}
 	if err != nil {
 		s.Close()
-		return nil, &Error{Op: "dial", Path: path, State: Listening, Err: err}
+		return RawConn{}, &Error{Op: "dial", Path: path, State: Listening, Err: err}
 	}
-	c := &Conn{sock: s, path: path, peer: peer, limit: d.MaxResponse, turn: make(chan struct{}, 1)}
-	switch {
-	case c.limit == 0:
-		c.limit = defaultMaxResponse
-	case c.limit < 0:
-		c.limit = -1
-	}
-	c.rd.Reset(s)
-	c.wr.Reset(s)
-	return c, nil
+	return RawConn{sock: s, peer: peer}, nil
 }

@@ -13,6 +13,11 @@ var (
 	// takes connections. The client's state is [NotListening].
 	ErrNotListening = errors.New("no server is listening")
 
+	// ErrBusy: a server is there, but more clients than it can queue want to
+	// connect just now. It comes with ErrNotListening, and only on Linux, where
+	// a socket can be told from that of a dead server.
+	ErrBusy = errors.New("the server has no room for another connection")
+
 	// ErrInvalidPath: the path cannot be that of a server. The client's state
 	// is [InvalidPath].
 	ErrInvalidPath = errors.New("not a path for a server")
@@ -55,7 +60,7 @@ var (
 // [ErrInvalidPath] for InvalidPath.
 type Error struct {
 	// Op is what failed: "probe", "dial" or "call" for a client, "listen",
-	// "serve" or "close" for a server.
+	// "accept", "serve" or "close" for a server.
 	Op string
 	// Path is the path, made absolute where that was possible.
 	Path string
@@ -91,6 +96,8 @@ func (e *Error) Is(target error) bool {
 	switch target {
 	case ErrNotListening:
 		return e.State == NotListening
+	case ErrBusy:
+		return e.State == NotListening && isBusy(e.Err)
 	case ErrInvalidPath:
 		return e.State == InvalidPath
 	case fs.ErrNotExist:

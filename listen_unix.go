@@ -27,6 +27,7 @@ type Listener struct {
 	parent      *os.Root    // the directory of path
 	info        fs.FileInfo // of the socket, as it was published
 	lockTimeout time.Duration
+	inherited   bool // the socket, and so its path, is another process's
 
 	sock  *os.File
 	raw   syscall.RawConn
@@ -139,7 +140,7 @@ func (l *Listener) checkFree() error {
 	case err == nil:
 		s.Close()
 		return ErrInUse
-	case errors.Is(err, unix.EAGAIN):
+	case isBusy(err):
 		return fmt.Errorf("%w, and its backlog is full", ErrInUse)
 	case errors.Is(err, unix.ENOENT), errors.Is(err, unix.ECONNREFUSED):
 		return nil
@@ -185,12 +186,8 @@ func (l *Listener) publish(w *workspace, lc ListenConfig) (err error) {
 	if err := unix.Listen(fd, backlog); err != nil {
 		return fmt.Errorf("listen: %w", err)
 	}
-	if l.raw, err = l.sock.SyscallConn(); err != nil {
+	if err := l.prepareAccept(); err != nil {
 		return err
-	}
-	l.try = func(fd uintptr) bool {
-		l.next, l.fault = acceptSocket(int(fd))
-		return l.fault != unix.EAGAIN
 	}
 	// By descriptor: others may have put something else at w's name.
 	if err := unix.Renameat(int(w.dir.Fd()), bindName, int(w.up.Fd()), l.base); err != nil {
@@ -202,12 +199,30 @@ func (l *Listener) publish(w *workspace, lc ListenConfig) (err error) {
 	return nil
 }
 
-// Path returns the absolute path at which l listens.
+// prepareAccept makes what accept needs, once, so that accepting allocates
+// nothing.
+func (l *Listener) prepareAccept() (err error) {
+	if l.raw, err = l.sock.SyscallConn(); err != nil {
+		return err
+	}
+	l.try = func(fd uintptr) bool {
+		l.next, l.fault = acceptSocket(int(fd))
+		return l.fault != unix.EAGAIN
+	}
+	return nil
+}
+
+// Path returns the absolute path at which l listens. That of a FileListener is
+// the socket's address as the system tells it.
 func (l *Listener) Path() string { return l.path }
 
 // Check returns an error for which errors.Is(err, ErrStolen) holds if the path
 // no longer leads to l's socket. A server that serves l does this by itself.
+// For a FileListener it returns nil.
 func (l *Listener) Check() error {
+	if l.inherited {
+		return nil
+	}
 	info, err := os.Lstat(l.path)
 	if err == nil && os.SameFile(info, l.info) {
 		return nil
@@ -219,7 +234,7 @@ func (l *Listener) Check() error {
 }
 
 // Close stops listening and removes the socket from the path, unless another
-// one has taken its place. Clients that have connected and were not accepted
+// one has taken its place or it is a FileListener's. Clients that have connected and were not accepted
 // are hung up on. It returns an error if the socket could not be removed; the
 // next server will replace it.
 func (l *Listener) Close() error {
@@ -235,8 +250,16 @@ func (l *Listener) closeSocket() {
 	if !l.closed {
 		l.closed = true
 		l.sock.Close()
-		l.parent.Close()
+		if l.parent != nil {
+			l.parent.Close()
+		}
 	}
+}
+
+func (l *Listener) isClosed() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.closed
 }
 
 // remove gives the path up while the socket still listens. The lock keeps a
@@ -244,7 +267,7 @@ func (l *Listener) closeSocket() {
 func (l *Listener) remove(ctx context.Context) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.removed || l.closed || !l.owns() {
+	if l.removed || l.closed || l.inherited || !l.owns() {
 		return nil
 	}
 	if err := l.removeLocked(ctx); err != nil {
@@ -278,33 +301,48 @@ func (l *Listener) owns() bool {
 	return err == nil && os.SameFile(info, l.info)
 }
 
+// Accept waits for a connection and returns it, for programs that do not want
+// the protocol; to serve this one, give l to a [Server]. It does not ask
+// whether the peer is one to talk to: see [SameUser]. Only one goroutine at a
+// time may call it. After Close, errors.Is finds [os.ErrClosed] in its error.
+func (l *Listener) Accept() (*RawConn, error) {
+	raw, err := l.accept()
+	if err != nil {
+		return nil, &Error{Op: "accept", Path: l.path, State: OtherError, Err: err}
+	}
+	return &raw, nil
+}
+
 // accept waits for a connection. Only one goroutine at a time may call it.
-func (l *Listener) accept() (socket, Peer, error) {
+func (l *Listener) accept() (RawConn, error) {
 	if err := l.raw.Read(l.try); err != nil {
-		return socket{}, unknownPeer, cause(err)
+		if l.isClosed() {
+			err = os.ErrClosed // which raw.Read's is not
+		}
+		return RawConn{}, err
 	}
 	return l.accepted()
 }
 
 // acceptQueued takes a connection that is already there; if there is none, the
 // error is EAGAIN. It works after interrupt, as accept does not.
-func (l *Listener) acceptQueued() (socket, Peer, error) {
+func (l *Listener) acceptQueued() (RawConn, error) {
 	if err := l.raw.Control(func(fd uintptr) { l.try(fd) }); err != nil {
-		return socket{}, unknownPeer, err
+		return RawConn{}, err
 	}
 	return l.accepted()
 }
 
-func (l *Listener) accepted() (socket, Peer, error) {
+func (l *Listener) accepted() (RawConn, error) {
 	if l.fault != nil {
-		return socket{}, unknownPeer, fmt.Errorf("accept: %w", l.fault)
+		return RawConn{}, fmt.Errorf("accept: %w", l.fault)
 	}
 	peer, err := peerOf(l.next)
 	if err != nil {
 		unix.Close(l.next)
-		return socket{}, unknownPeer, fmt.Errorf("%w: %w", errPeerCredentials, err)
+		return RawConn{}, fmt.Errorf("%w: %w", errPeerCredentials, err)
 	}
-	return newSocket(l.next, l.path), peer, nil
+	return RawConn{sock: newSocket(l.next, l.path), peer: peer}, nil
 }
 
 // interrupt makes accept return os.ErrDeadlineExceeded, now and later.

@@ -83,6 +83,12 @@ type Server struct {
 	// earlier.
 	DrainTimeout time.Duration
 
+	// IdleExit shuts the server down when it has had nothing to do for this
+	// long: no request was being received or answered. Clients that are
+	// connected and silent do not keep it. If it is 0 or less, the server
+	// stays. It is for servers that are started on demand; see package daemon.
+	IdleExit time.Duration
+
 	// StreamRequests calls the handler when a request begins to arrive
 	// instead of when it is complete, for requests that should not be in
 	// memory as a whole: Body is nil, and the handler reads the [Request].
@@ -102,6 +108,8 @@ type Server struct {
 	Logger *slog.Logger
 
 	counters counters
+	began    time.Time
+	lastBusy atomic.Int64 // when a request last began or ended, since began
 
 	once     sync.Once
 	stop     chan struct{} // closed to shut down
@@ -153,8 +161,8 @@ func (s *Server) ListenAndServe(ctx context.Context, path string) error {
 }
 
 // Serve answers the requests that arrive at l, until the server is shut down:
-// by [Server.Shutdown], [Server.Close], a handler that returns [Quit], or the
-// end of ctx, which has the effect of Shutdown. It returns when the shutdown
+// by [Server.Shutdown], [Server.Close], a handler that returns [Quit], IdleExit,
+// or the end of ctx, which has the effect of Shutdown. It returns when the shutdown
 // is complete, so that a program may exit then. l is closed and its path
 // removed. The values of ctx are passed on to the handlers.
 //
@@ -185,6 +193,11 @@ func (s *Server) Serve(ctx context.Context, l *Listener) error {
 	defer w.close()
 	tick := time.NewTicker(w.interval)
 	defer tick.Stop()
+	idle := time.NewTimer(s.IdleExit)
+	defer idle.Stop()
+	if s.IdleExit <= 0 {
+		idle.Stop()
+	}
 	check := func() {
 		if err := l.Check(); err != nil {
 			s.shutDown(err)
@@ -196,6 +209,13 @@ func (s *Server) Serve(ctx context.Context, l *Listener) error {
 			serving = false
 		case <-ctx.Done():
 			s.shutDown(ErrServerClosed)
+		case <-idle.C:
+			if left := s.idleLeft(); left > 0 {
+				idle.Reset(left)
+			} else {
+				s.log.Info("idle", "path", l.Path(), "for", s.IdleExit)
+				s.shutDown(ErrServerClosed)
+			}
 		case <-w.look:
 			check()
 		case <-tick.C:
@@ -221,6 +241,7 @@ func (s *Server) start() error {
 		return errors.New("simpleipc: the Server has no Handler")
 	}
 	s.started = true
+	s.began = time.Now()
 	s.log = s.Logger
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
@@ -243,6 +264,17 @@ func (s *Server) start() error {
 	s.conns = make(map[*serverConn]struct{})
 	s.queue = make(chan *serverConn, s.limits.waiting)
 	return nil
+}
+
+// touch notes that the server has something to do, for IdleExit.
+func (s *Server) touch(now time.Time) { s.lastBusy.Store(int64(now.Sub(s.began))) }
+
+// idleLeft is how long the server must yet be idle until IdleExit.
+func (s *Server) idleLeft() time.Duration {
+	if s.counters.active.Load()+s.counters.waiting.Load() > 0 {
+		return s.IdleExit
+	}
+	return s.IdleExit - time.Since(s.began.Add(time.Duration(s.lastBusy.Load())))
 }
 
 func orDefault[T int | int64 | time.Duration](v, def T) T {
@@ -363,13 +395,17 @@ func (s *Server) drain(l *Listener, accepting <-chan struct{}, cancel context.Ca
 }
 
 // acceptQueued accepts the connections that wait to be, for their requests may
-// have arrived, too. If others keep coming, it ends after a full backlog.
+// have arrived, too. If others keep coming, it ends after a full backlog. Where
+// the socket lives on, they are the next server's.
 func (s *Server) acceptQueued(ctx context.Context, l *Listener) {
+	if l.inherited {
+		return
+	}
 	for range maxBacklog {
 		err := retry(ctx, func() error {
-			sock, peer, err := l.acceptQueued()
+			raw, err := l.acceptQueued()
 			if err == nil {
-				s.receive(sock, peer)
+				s.receive(raw)
 			}
 			return err
 		})
@@ -403,11 +439,11 @@ func (s *Server) eachConn(f func(*serverConn)) {
 func (s *Server) acceptLoop(l *Listener) {
 	pause := time.Duration(0)
 	for {
-		sock, peer, err := l.accept()
+		raw, err := l.accept()
 		switch {
 		case err == nil:
 			pause = 0
-			s.receive(sock, peer)
+			s.receive(raw)
 		case errors.Is(err, os.ErrDeadlineExceeded):
 			return // interrupted
 		case isTemporary(err):
@@ -427,10 +463,10 @@ func (s *Server) acceptLoop(l *Listener) {
 }
 
 // receive begins to read requests from an accepted connection.
-func (s *Server) receive(sock socket, peer Peer) {
+func (s *Server) receive(raw RawConn) {
 	s.counters.accepted.Add(1)
 	s.counters.open.Add(1)
-	c := newServerConn(s, sock, peer)
+	c := newServerConn(s, raw)
 	s.mu.Lock()
 	s.conns[c] = struct{}{}
 	s.mu.Unlock()

@@ -68,9 +68,9 @@ var (
 	errIdle     = errors.New("idle for too long")
 )
 
-func newServerConn(s *Server, sock socket, peer Peer) *serverConn {
-	c := &serverConn{srv: s, sock: sock, answered: make(chan bool, 1), idleSince: time.Now()}
-	c.req.Peer = peer
+func newServerConn(s *Server, raw RawConn) *serverConn {
+	c := &serverConn{srv: s, sock: raw.sock, answered: make(chan bool, 1), idleSince: time.Now()}
+	c.req.Peer = raw.peer
 	if s.StreamRequests {
 		c.received = make(chan struct{}, 1)
 		c.req.src = (*requestReader)(c)
@@ -184,6 +184,9 @@ func (c *serverConn) await() error {
 // into the queue.
 func (c *serverConn) request() error {
 	c.inRequest, c.readArmed = true, false
+	if c.srv.IdleExit > 0 {
+		c.srv.touch(time.Now())
+	}
 	if c.srv.StreamRequests {
 		c.rd.NextMessage()
 		c.unread, c.tooLarge = c.srv.limits.request, false
@@ -400,10 +403,12 @@ func (c *serverConn) finish(keep bool) {
 	} else {
 		c.releaseBody()
 	}
+	now := time.Now()
+	c.srv.touch(now)
 	c.srv.counters.active.Add(-1)
 	c.mu.Lock()
 	c.busy = false
-	c.idleSince = time.Now()
+	c.idleSince = now
 	c.cancel = nil
 	if c.srv.draining.Load() {
 		c.mute()
@@ -434,6 +439,9 @@ func (c *connReader) Read(p []byte) (int, error) {
 	}
 	n, err := c.sock.Read(p)
 	c.srv.counters.bytesIn.Add(int64(n))
+	if c.inRequest && c.srv.IdleExit > 0 {
+		c.srv.touch(time.Now())
+	}
 	return n, err
 }
 

@@ -553,3 +553,85 @@ func TestDrainStreamedRequests(t *testing.T) {
 	}
 	wantHangUp(t, c)
 }
+
+// TestIdleExit has servers end when they have nothing to do, and not before.
+func TestIdleExit(t *testing.T) {
+	const short = 20 * time.Millisecond
+	t.Run("never asked", func(t *testing.T) {
+		s := serve(t, &Server{Handler: HandlerFunc(commands), IdleExit: short})
+		dial(t, s.path) // a connection does not keep it
+		if err := s.wait(t); err != ErrServerClosed {
+			t.Error(err)
+		}
+		wantFiles(t, s.path)
+	})
+	t.Run("asked", func(t *testing.T) {
+		s := serve(t, &Server{IdleExit: short})
+		tick := time.NewTicker(short / 3)
+		defer tick.Stop()
+		var last time.Time
+		for range 5 { // which takes longer than short
+			<-tick.C
+			last = time.Now()
+			if _, err := Call(t.Context(), s.path, nil); err != nil {
+				// Other processes have kept this one from running.
+				if e := (*Error)(nil); !errors.As(err, &e) || e.MaybeSeen {
+					t.Error(err)
+				}
+				break
+			}
+		}
+		if err := s.wait(t); err != ErrServerClosed {
+			t.Error(err)
+		}
+		if d := time.Since(last); d < short {
+			t.Errorf("it ended %v after a request", d)
+		}
+	})
+	t.Run("busy", func(t *testing.T) {
+		release := make(chan struct{})
+		s := serve(t, &Server{IdleExit: short, Handler: HandlerFunc(func(context.Context, *ResponseWriter, *Request) error {
+			<-release
+			return nil
+		})})
+		done := make(chan error, 1)
+		go func() {
+			_, err := Call(context.Background(), s.path, nil)
+			done <- err
+		}()
+		s.stats(t, "a request is handled", func(st Stats) bool { return st.Active == 1 })
+		select {
+		case <-s.done:
+			t.Error("it has ended")
+		case <-time.After(5 * short):
+		}
+		close(release)
+		if err := receive(t, done); err != nil {
+			t.Error(err)
+		}
+		s.wait(t)
+	})
+	t.Run("receiving", func(t *testing.T) {
+		const request = "0009hello0000"
+		// On a busy machine the pieces come late.
+		for idle := 10 * short; ; idle *= 2 {
+			s := serve(t, &Server{IdleExit: idle})
+			c := rawConn(t, s.path)
+			tick := time.NewTicker(idle / 10)
+			defer tick.Stop()
+			for i := range request { // which takes longer than idle
+				<-tick.C
+				c.Write([]byte(request[i : i+1]))
+			}
+			answer := make([]byte, len(request))
+			_, err := io.ReadFull(c, answer)
+			s.wait(t)
+			if err == nil && string(answer) == request {
+				return
+			}
+			if idle > patience {
+				t.Fatalf("the answer is %q, %v", answer, err)
+			}
+		}
+	})
+}

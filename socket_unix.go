@@ -41,6 +41,22 @@ func (s socket) closeRead() {
 	_ = s.control(func(fd int) error { return unix.Shutdown(fd, unix.SHUT_RD) }) // unless the peer has gone
 }
 
+func (s socket) closeWrite() error {
+	return s.control(func(fd int) error { return unix.Shutdown(fd, unix.SHUT_WR) })
+}
+
+// peer returns the process on the other side.
+func (s socket) peer() (p Peer, err error) {
+	err = s.control(func(fd int) (err error) {
+		p, err = peerOf(fd)
+		return err
+	})
+	if err != nil {
+		err = fmt.Errorf("%w: %w", errPeerCredentials, err)
+	}
+	return p, err
+}
+
 // control calls f with the descriptor, which stays open meanwhile.
 func (s socket) control(f func(fd int) error) error {
 	raw, err := s.SyscallConn()
@@ -106,6 +122,10 @@ func stateOf(err error) State {
 	}
 	return OtherError
 }
+
+// isBusy reports whether an attempt to connect failed because the backlog of a
+// live server is full. Elsewhere than on Linux the error is that of a dead one.
+func isBusy(err error) bool { return errors.Is(err, unix.EAGAIN) }
 
 // connect connects to the socket at an absolute path, without waiting.
 func connect(path string) (socket, error) {

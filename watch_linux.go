@@ -15,6 +15,9 @@ import (
 // instances perhaps, the timer must do.
 func (l *Listener) watch() *watch {
 	w := &watch{look: make(chan struct{}, 1), interval: rareCheckInterval}
+	if l.inherited {
+		return w
+	}
 	w.look <- struct{}{} // for what happened before
 	fd, err := unix.InotifyInit1(unix.IN_NONBLOCK | unix.IN_CLOEXEC)
 	if err != nil {

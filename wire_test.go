@@ -90,11 +90,12 @@ func TestWireOfClient(t *testing.T) {
 	answer := func(wire string) <-chan result {
 		done := make(chan result, 1)
 		go func() {
-			s, _, err := l.accept()
+			raw, err := l.accept()
 			if err != nil {
 				done <- result{err: err}
 				return
 			}
+			s := raw.sock
 			defer s.Close()
 			s.SetDeadline(time.Now().Add(patience))
 			sent := make([]byte, len(wire))
@@ -246,10 +247,11 @@ func FuzzClient(f *testing.F) {
 	go func() {
 		defer close(done)
 		for {
-			s, _, err := l.accept()
+			raw, err := l.accept()
 			if err != nil {
 				return
 			}
+			s := raw.sock
 			s.SetDeadline(time.Now().Add(patience))
 			io.ReadFull(s, make([]byte, len("0008ping0000")))
 			for _, part := range <-answers {
