@@ -329,6 +329,13 @@ func (s *Server) Close() error {
 	return nil
 }
 
+// Stopping returns a channel that is closed when the server begins to shut
+// down, for whatever reason.
+func (s *Server) Stopping() <-chan struct{} {
+	s.init()
+	return s.stop
+}
+
 // shutDown lets Serve begin to shut down, and reports whether it has been
 // called.
 func (s *Server) shutDown(reason error) (started bool) {

@@ -1,0 +1,406 @@
+// Package daemon starts servers on demand, and stops them.
+//
+// A program that wants an answer should not care whether its server runs. It
+// says how to start it, and asks:
+//
+//	d := daemon.Daemon{Path: "/run/user/1000/counter.ipc", Args: []string{"serve"}}
+//	answer, err := d.Call(ctx, []byte("next"))
+//
+// [Daemon.Dial] and [Daemon.Call] connect to the server, and start it first if
+// there is none. Of any number of processes that do this at the same time, one
+// starts a server and all are served by it. The server is a process in a
+// session of its own: it has nothing of its starter but the environment, and
+// outlives it. If it cannot start, the error shows its last words.
+//
+// [Daemon.Start] and [Daemon.Stop] are for commands by which people do the same
+// by hand. [Daemon.Check] replaces a server of an older version.
+//
+// The server's side is [Listen] and [Serve]. They take the socket that systemd
+// has passed on, if it has, tell systemd when the server is ready and when it
+// stops, and end the server in order on SIGTERM:
+//
+//	l, err := daemon.Listen(ctx, path) // clients queue
+//	…                                  // the program gets ready
+//	srv := &simpleipc.Server{Handler: h, IdleExit: 10 * time.Minute}
+//	err = daemon.Serve(ctx, srv, l)
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"time"
+
+	"example.com/simpleipc"
+)
+
+// DefaultMaxWait is a Daemon's MaxWait if that is 0.
+const DefaultMaxWait = 60 * time.Second
+
+// How long to pause before another try.
+const (
+	firstPause = time.Millisecond
+	maxPause   = 20 * time.Millisecond
+)
+
+// ErrOutdated is what a Daemon's Check returns, by itself or wrapped, for a
+// server that is to be replaced.
+var ErrOutdated = errors.New("the server is outdated")
+
+// A Daemon says how to reach a server and how to start it. Only Path must be
+// set, and Quit for what ends servers. The fields must not be changed while a
+// method is called. The methods may be called concurrently.
+type Daemon struct {
+	// Path is where the server listens. To the program it must be told by its
+	// arguments or otherwise.
+	Path string
+
+	// Program is the program to start: this process's own executable if it is
+	// empty, and looked up in PATH if it has no slash. It listens at Path, or
+	// exits with a message on standard error. If it goes into the background
+	// by itself, it must not exit before it listens.
+	Program string
+
+	// Args are the program's arguments, without its name.
+	Args []string
+
+	// Dir is the program's working directory, this process's if it is empty.
+	// A daemon keeps the file system of its directory in use; "/" is always
+	// there.
+	Dir string
+
+	// Env is the program's environment, this process's if it is nil.
+	Env []string
+
+	// Log is the name of a file to which the program's standard output and
+	// standard error are appended. It is made with permissions 0600. If it is
+	// empty, the program's standard output is discarded, and what it writes to
+	// standard error is kept for the error message until it calls [Serve]. A
+	// program that does not call Serve and writes much needs a Log, since that
+	// goes to a file without a name for as long as it runs.
+	Log string
+
+	// MaxWait is how long to wait for the server to begin or to cease to
+	// listen, [DefaultMaxWait] if it is 0.
+	MaxWait time.Duration
+
+	// Waiting, if it is set, is called once a second while a method waits for
+	// the server to begin or to cease to listen, and told how long it has
+	// waited so far.
+	Waiting func(time.Duration)
+
+	// Quit is the request that ends the server.
+	Quit []byte
+
+	// Check, if it is set, looks at each server that Dial connects to before
+	// it is used, for instance by asking for its version. It must not close
+	// the connection, and leaves it ready for the next call. If it returns
+	// [ErrOutdated], the server is asked to quit, another one is started, and
+	// checked, too: no server is replaced twice by one call. Any other error
+	// is returned by Dial.
+	//
+	// So that an old and a new client do not take turns in replacing each
+	// other's server, only the newer one may do so: a client that finds a
+	// server newer than itself should use it or fail. Git's own servers serve
+	// one exchange for each connection and cannot be checked so.
+	Check func(ctx context.Context, c *simpleipc.Conn) error
+
+	// Dialer says how to connect. NoWaitBusy and WaitNotFound mean nothing
+	// here: a busy server is waited for, a missing one is started.
+	Dialer simpleipc.Dialer
+}
+
+// Dial connects to the server, and starts it if there is none.
+//
+// The error is that of [simpleipc.Dialer.Dial] if there is something at the
+// path with which nothing can be done, and a [*StartError] if the server did
+// not start; errors.Is finds [context.DeadlineExceeded] if it did not listen
+// within MaxWait, after which it has been ended again. When ctx ends before
+// that, Dial returns its error at once, and leaves the server that it has
+// started to whoever comes next.
+func (d *Daemon) Dial(ctx context.Context) (*simpleipc.Conn, error) {
+	c, err := d.connect(ctx)
+	if !needsStart(err) {
+		return c, err
+	}
+	return d.ensure(ctx)
+}
+
+// Call sends one request to the server, which it starts if there is none, and
+// returns the response. If the server ends before it can have seen the
+// request, because it was idle or is being replaced, Call tries again, with
+// another server. Otherwise its errors are those of [Daemon.Dial] and
+// [simpleipc.Conn.Call].
+func (d *Daemon) Call(ctx context.Context, request []byte) ([]byte, error) {
+	for tries := 1; ; tries++ {
+		c, err := d.Dial(ctx)
+		if err != nil {
+			return nil, err
+		}
+		response, err := c.Call(ctx, request)
+		c.Close()
+		if err == nil || tries == maxTries || !isUnseen(err) {
+			return response, err
+		}
+		if err := pause(ctx, tries); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// maxTries is how often Call tries. A server that is ending hangs up on those
+// who come in its last milliseconds.
+const maxTries = 20
+
+// isUnseen reports whether a call failed because the server hung up before it
+// had the request.
+func isUnseen(err error) bool {
+	var e *simpleipc.Error
+	return errors.As(err, &e) && !e.MaybeSeen && errors.Is(err, simpleipc.ErrConnClosed)
+}
+
+// Start starts the server and returns when it listens. If another process was
+// faster, it is that one's server that listens then, which is as good. If one
+// was there before, errors.Is finds [simpleipc.ErrInUse] in the error; the
+// others are those of [Daemon.Dial]. Check is not called.
+func (d *Daemon) Start(ctx context.Context) error {
+	unchecked := *d
+	unchecked.Check = nil
+	c, err := unchecked.connect(ctx)
+	if err == nil {
+		c.Close()
+		return &simpleipc.Error{Op: "start", Path: d.Path, State: simpleipc.Listening, Err: simpleipc.ErrInUse}
+	}
+	if !needsStart(err) {
+		return err
+	}
+	c, err = unchecked.ensure(ctx)
+	if err == nil {
+		c.Close()
+	}
+	return err
+}
+
+// Stop sends the server its Quit request and waits until it no longer listens.
+// It may go on answering what it was asked before. That another server listens
+// there by then is no error.
+//
+// Where there is no server, errors.Is finds [fs.ErrNotExist] or
+// [simpleipc.ErrNotListening] in the error; if it still listens after MaxWait,
+// [context.DeadlineExceeded]. A socket that a service manager holds never
+// ceases to listen: the service manager must be asked to stop it.
+func (d *Daemon) Stop(ctx context.Context) error {
+	ctx, cancel := d.limit(ctx)
+	defer cancel()
+	defer d.report()()
+	c, err := d.dial(ctx)
+	if err != nil {
+		return err
+	}
+	return d.quit(ctx, c)
+}
+
+// limit bounds ctx by MaxWait.
+func (d *Daemon) limit(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeoutCause(ctx, d.maxWait(), errWaitedLong)
+}
+
+// errWaitedLong is the cause for which a context of limit ends by itself.
+var errWaitedLong = fmt.Errorf("waited for too long: %w", context.DeadlineExceeded)
+
+func (d *Daemon) maxWait() time.Duration {
+	if d.MaxWait == 0 {
+		return DefaultMaxWait
+	}
+	return d.MaxWait
+}
+
+// report calls Waiting every second until stop is called.
+func (d *Daemon) report() (stop func()) {
+	if d.Waiting == nil {
+		return func() {}
+	}
+	begin := time.Now()
+	stopping, stopped := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(stopped)
+		tick := time.NewTicker(time.Second)
+		defer tick.Stop()
+		for {
+			select {
+			case <-tick.C:
+				d.Waiting(time.Since(begin).Round(time.Second))
+			case <-stopping:
+				return
+			}
+		}
+	}()
+	return func() {
+		close(stopping)
+		<-stopped
+	}
+}
+
+// connect connects to the server if there is one, and checks it. One that is
+// ending hangs up on Check; then it is gone in a moment.
+func (d *Daemon) connect(ctx context.Context) (*simpleipc.Conn, error) {
+	for tries := 1; ; tries++ {
+		c, err := d.dial(ctx)
+		if err != nil {
+			return nil, err
+		}
+		c, err = d.checked(ctx, c)
+		if tries == maxTries || !isUnseen(err) {
+			return c, err
+		}
+		if err := pause(ctx, tries); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// checked returns c if Check is content with the server.
+func (d *Daemon) checked(ctx context.Context, c *simpleipc.Conn) (*simpleipc.Conn, error) {
+	if d.Check == nil {
+		return c, nil
+	}
+	if err := d.Check(ctx, c); err != nil {
+		c.Close()
+		return nil, err
+	}
+	return c, nil
+}
+
+// dial connects to the server if there is one. Only for a busy one it waits.
+func (d *Daemon) dial(ctx context.Context) (*simpleipc.Conn, error) {
+	dialer := d.Dialer
+	dialer.WaitNotFound = false
+	dialer.NoWaitBusy = true
+	c, err := dialer.Dial(ctx, d.Path)
+	if errors.Is(err, simpleipc.ErrBusy) {
+		dialer.NoWaitBusy = false
+		c, err = dialer.Dial(ctx, d.Path)
+	}
+	return c, err
+}
+
+// needsStart reports whether it is for want of a server, or of a recent one,
+// that connect failed.
+func needsStart(err error) bool {
+	if errors.Is(err, ErrOutdated) {
+		return true
+	}
+	var e *simpleipc.Error
+	if !errors.As(err, &e) || errors.Is(err, simpleipc.ErrBusy) {
+		return false
+	}
+	return e.State == simpleipc.PathNotFound || e.State == simpleipc.NotListening
+}
+
+// ensure connects to the server, for which somebody starts it: this process,
+// or another one that does so just now. Who starts it locks the directory of
+// the path. That only spares many processes from starting as many servers, of
+// which all but one must give up; so who has waited for long, since something
+// else may have locked the directory, goes on without the lock.
+func (d *Daemon) ensure(ctx context.Context) (*simpleipc.Conn, error) {
+	within, cancel := d.limit(ctx)
+	defer cancel()
+	defer d.report()()
+	begin := time.Now()
+	for tries := 1; ; tries++ {
+		unlock, locked := lockDirectory(filepath.Dir(d.Path))
+		ourTurn := locked || time.Since(begin) > lockPatience
+		c, err := d.connect(within) // somebody may have been faster
+		if ourTurn && needsStart(err) {
+			c, err = d.start(ctx, within, err)
+		}
+		unlock()
+		if ourTurn || !needsStart(err) {
+			return c, err
+		}
+		if err := pause(within, tries); err != nil {
+			return nil, &simpleipc.Error{Op: "start", Path: d.Path, State: simpleipc.PathNotFound, Err: fmt.Errorf("another process seems to be starting the server: %w", err)}
+		}
+	}
+}
+
+// lockPatience is how long another process may take to start the server.
+const lockPatience = 5 * time.Second
+
+// start starts a server because of the error of connect, after the end of the
+// one that is there if that is outdated.
+func (d *Daemon) start(ctx, within context.Context, because error) (*simpleipc.Conn, error) {
+	if errors.Is(because, ErrOutdated) {
+		c, err := d.dial(within)
+		if err == nil {
+			err = d.quit(within, c)
+		}
+		if err != nil && !needsStart(err) { // unless it has gone
+			return nil, err
+		}
+	}
+	for tries := 1; ; tries++ {
+		c, err := d.launch(ctx, within)
+		if tries == maxLaunches || !errors.Is(err, errNotListening) {
+			return c, err
+		}
+		// It may have been idle for so long that it has ended again.
+	}
+}
+
+// maxLaunches is how often the program is started if it ends without an error.
+const maxLaunches = 3
+
+// quit ends the server on the other side of c, and closes c.
+func (d *Daemon) quit(ctx context.Context, c *simpleipc.Conn) error {
+	defer c.Close()
+	if d.Quit == nil {
+		return &simpleipc.Error{Op: "stop", Path: d.Path, State: simpleipc.Listening, Err: errors.New("no request is known that ends the server: Quit is not set")}
+	}
+	_, err := c.Call(ctx, d.Quit)
+	if err == nil || errors.Is(err, simpleipc.ErrConnClosed) { // it is ending
+		err = d.awaitSilence(ctx, c.Peer().PID)
+	}
+	if err != nil && context.Cause(ctx) == errWaitedLong {
+		return &simpleipc.Error{Op: "stop", Path: d.Path, State: simpleipc.Listening, Err: fmt.Errorf("the server still listens after %v: %w", d.maxWait(), context.DeadlineExceeded)}
+	}
+	return err
+}
+
+// awaitSilence waits until the server with this process ID does not listen any
+// more. If the ID is not known, any server is meant.
+func (d *Daemon) awaitSilence(ctx context.Context, pid int) error {
+	dialer := simpleipc.Dialer{NoWaitBusy: true, Authorize: simpleipc.AnyUser}
+	for tries := 1; ; tries++ {
+		c, err := dialer.Dial(ctx, d.Path)
+		if err == nil {
+			other := pid > 0 && c.Peer().PID != pid
+			c.Close()
+			if other {
+				return nil
+			}
+		}
+		var e *simpleipc.Error
+		if errors.As(err, &e) && !errors.Is(err, simpleipc.ErrBusy) {
+			switch e.State {
+			case simpleipc.NotListening, simpleipc.PathNotFound, simpleipc.InvalidPath:
+				return nil
+			}
+		}
+		if err := pause(ctx, tries); err != nil {
+			return err
+		}
+	}
+}
+
+// pause waits before the next of several tries, or until ctx ends.
+func pause(ctx context.Context, tries int) error {
+	wait := min(firstPause<<min(tries-1, 10), maxPause)
+	select {
+	case <-time.After(wait):
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}

@@ -1,0 +1,519 @@
+package daemon
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"example.com/simpleipc"
+)
+
+func TestDial(t *testing.T) {
+	d := server(t)
+	c, err := d.Dial(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	pid := c.Peer().PID
+	if got := ask(t, d, "pid"); got != strconv.Itoa(pid) {
+		t.Errorf("the server's process is %s, and at first it was %d", got, pid)
+	}
+	if err := d.Stop(t.Context()); err != nil {
+		t.Error(err)
+	}
+	gone(t, pid)
+	if err := d.Stop(t.Context()); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("stopping none: %v", err)
+	}
+	if got := ask(t, d, "pid"); got == strconv.Itoa(pid) {
+		t.Errorf("the server was not started again")
+	}
+}
+
+func TestStart(t *testing.T) {
+	d := server(t)
+	d.Check = func(context.Context, *simpleipc.Conn) error { return errors.New("Start does not check") }
+	if err := d.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if s, err := simpleipc.Probe(t.Context(), d.Path); s != simpleipc.Listening {
+		t.Error(s, err)
+	}
+	if err := d.Start(t.Context()); !errors.Is(err, simpleipc.ErrInUse) {
+		t.Errorf("starting another one: %v", err)
+	}
+}
+
+// A server that was killed leaves a socket, which does not matter.
+func TestDialAfterKill(t *testing.T) {
+	d := server(t)
+	for range 3 {
+		pid, _ := strconv.Atoi(ask(t, d, "pid"))
+		syscall.Kill(pid, syscall.SIGKILL)
+		gone(t, pid)
+	}
+}
+
+// TestManyProcesses has 100 processes ask at once for what no server is there
+// yet.
+func TestManyProcesses(t *testing.T) {
+	n := 100
+	if testing.Short() || raceEnabled {
+		n = 30
+	}
+	d := server(t)
+	census := filepath.Join(t.TempDir(), "census")
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	read, write, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var clients []*exec.Cmd
+	var outputs []*bytes.Buffer
+	for range n {
+		cmd := exec.Command(exe, d.Path, "census="+census)
+		cmd.Env = roleOf("client")
+		cmd.Stdin = read
+		out := new(bytes.Buffer)
+		cmd.Stdout, cmd.Stderr = out, out
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		clients, outputs = append(clients, cmd), append(outputs, out)
+	}
+	read.Close()
+	begin := time.Now()
+	write.Close() // and they begin
+	pids := map[string]int{}
+	var times []int
+	for i, cmd := range clients {
+		if err := cmd.Wait(); err != nil {
+			t.Errorf("client %d: %v: %s", i, err, outputs[i])
+			continue
+		}
+		var pid string
+		var took int
+		fmt.Sscan(outputs[i].String(), &pid, &took)
+		pids[pid]++
+		times = append(times, took)
+	}
+	took := time.Since(begin)
+	if len(pids) != 1 {
+		t.Errorf("the answers come from these servers: %v", pids)
+	}
+	started, err := os.ReadFile(census)
+	if err != nil {
+		t.Fatal(err)
+	}
+	slices.Sort(times)
+	t.Logf("%d processes started %d servers, and all had their answers after %v; each waited %d to %d µs, in the median %d µs",
+		n, bytes.Count(started, []byte("\n")), took, times[0], times[len(times)-1], times[len(times)/2])
+	if got := bytes.Count(started, []byte("\n")); got > 1 && took < lockPatience {
+		t.Errorf("%d servers were started", got)
+	}
+}
+
+// TestManyStart has programs that do not lock anything start servers as well.
+func TestManyStart(t *testing.T) {
+	d := server(t)
+	var all sync.WaitGroup
+	var failed atomic.Int32
+	for range 10 {
+		all.Go(func() {
+			within, cancel := d.limit(t.Context())
+			defer cancel()
+			c, err := d.launch(t.Context(), within)
+			if err != nil {
+				t.Error(err)
+				failed.Add(1)
+				return
+			}
+			if _, err := c.Call(t.Context(), []byte("pid")); err != nil {
+				t.Error(err)
+			}
+			c.Close()
+		})
+	}
+	all.Wait()
+}
+
+func TestStartFails(t *testing.T) {
+	d := server(t)
+	logFile := filepath.Join(t.TempDir(), "log")
+	if err := os.WriteFile(logFile, []byte("of an earlier run\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	lines := func(from, to int) string {
+		var l []string
+		for i := from; i <= to; i++ {
+			l = append(l, fmt.Sprintf("line %d", i))
+		}
+		return strings.Join(l, "\n")
+	}
+	for _, tt := range []struct {
+		name   string
+		change func(*Daemon)
+		stderr string
+		err    string
+		is     error
+	}{
+		{"failure", func(d *Daemon) { d.Args = []string{"1", "3"} }, "line 1", ": exit status 3: line 1", nil},
+		{"many lines", func(d *Daemon) { d.Args = []string{"1000", "1"} }, lines(991, 1000), ":\nline 991\n", nil},
+		{"no words", func(d *Daemon) { d.Args = []string{"0", "1"} }, "", ": exit status 1", nil},
+		{"success", func(d *Daemon) { d.Args = []string{"2", "0"} }, "line 1\nline 2", "does not listen", errNotListening},
+		{"log", func(d *Daemon) { d.Args = []string{"2", "1"}; d.Log = logFile }, "line 1\nline 2", ": exit status 1:\nline 1", nil},
+		{"no program", func(d *Daemon) { d.Program = "/nowhere/x" }, "", "start /nowhere/x for ", fs.ErrNotExist},
+		{"not in PATH", func(d *Daemon) { d.Program = "no-such-program" }, "", "no-such-program", exec.ErrNotFound},
+		{"no log", func(d *Daemon) { d.Log = "/nowhere/log" }, "", "/nowhere/log", fs.ErrNotExist},
+		{"no directory", func(d *Daemon) { d.Dir = "/nowhere" }, "", "/nowhere", fs.ErrNotExist},
+		{"path in use", func(d *Daemon) { d.Env = roleOf("server"); d.Args[0] = "/dev/null" }, "getting ready", "", nil},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			d := *d
+			d.Env = roleOf("fail")
+			d.Args = slices.Clone(d.Args)
+			tt.change(&d)
+			for what, f := range map[string]func() error{
+				"Start": func() error { return d.Start(t.Context()) },
+				"Dial":  func() error { _, err := d.Dial(t.Context()); return err },
+				"Call":  func() error { _, err := d.Call(t.Context(), nil); return err },
+			} {
+				err := f()
+				var e *StartError
+				if !errors.As(err, &e) {
+					t.Fatalf("%s: %v", what, err)
+				}
+				if tt.name == "path in use" {
+					if !strings.Contains(e.Stderr, "not a socket") {
+						t.Errorf("%s: %v", what, err)
+					}
+					continue
+				}
+				if e.Stderr != tt.stderr || e.Path != d.Path || !strings.Contains(err.Error(), tt.err) || tt.is != nil && !errors.Is(err, tt.is) {
+					t.Errorf("%s: %v (%q)", what, err, e.Stderr)
+				}
+			}
+		})
+	}
+	if text, _ := os.ReadFile(logFile); !strings.HasPrefix(string(text), "of an earlier run\nline 1\nline 2\nline 1\n") {
+		t.Errorf("the log is %q", text)
+	}
+}
+
+// A program that does not listen is ended after MaxWait.
+func TestMaxWait(t *testing.T) {
+	t.Parallel()
+	d := server(t)
+	file := filepath.Join(t.TempDir(), "pid")
+	d.Env, d.Args = roleOf("stuck"), []string{file}
+	d.MaxWait = time.Second
+	begin := time.Now()
+	var err error
+	var stderr string
+	for ; ; d.MaxWait *= 2 { // on a busy machine it starts late
+		err = d.Start(t.Context())
+		var e *StartError
+		if !errors.As(err, &e) {
+			t.Fatal(err)
+		}
+		if stderr = e.Stderr; stderr != "" || d.MaxWait > patience {
+			break
+		}
+	}
+	if !errors.Is(err, context.DeadlineExceeded) || stderr != "waiting for Godot" || !strings.Contains(err.Error(), "did not listen within") {
+		t.Error(err)
+	}
+	if took := time.Since(begin); took < time.Second {
+		t.Errorf("it took only %v", took)
+	}
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pid, _ := strconv.Atoi(string(text))
+	gone(t, pid)
+}
+
+// A context that ends, ends the wait and not the program.
+func TestDialContext(t *testing.T) {
+	d := server(t)
+	file := filepath.Join(t.TempDir(), "pid")
+	d.Env, d.Args = roleOf("stuck"), []string{file}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() {
+		_, err := d.Dial(ctx)
+		done <- err
+	}()
+	pid := 0
+	eventually(t, "the program runs", func() bool {
+		text, _ := os.ReadFile(file)
+		pid, _ = strconv.Atoi(string(text))
+		return pid > 0
+	})
+	defer gone(t, pid)
+	defer syscall.Kill(pid, syscall.SIGKILL)
+	// Another one waits for the first.
+	second, cancelSecond := context.WithCancel(t.Context())
+	cancelSecond()
+	if _, err := d.Dial(second); !errors.Is(err, context.Canceled) {
+		t.Errorf("with a context that has ended: %v", err)
+	}
+	cancel()
+	if err := <-done; !errors.Is(err, context.Canceled) {
+		t.Errorf("after the context's end: %v", err)
+	}
+	if err := syscall.Kill(pid, 0); err != nil {
+		t.Errorf("the program has ended: %v", err)
+	}
+}
+
+// While servers come and go all the time, no Call fails.
+func TestCallWhileServersEnd(t *testing.T) {
+	d := server(t, "idle=10ms")
+	census := filepath.Join(t.TempDir(), "census")
+	d.Args = append(d.Args, "census="+census)
+	n := 100
+	if raceEnabled {
+		n = 30
+	}
+	var all sync.WaitGroup
+	for range 3 {
+		all.Go(func() {
+			for i := range n {
+				if _, err := d.Call(t.Context(), []byte("pid")); err != nil {
+					t.Errorf("call %d: %v", i, err)
+					return
+				}
+				<-time.After(time.Duration(i) * 200 * time.Microsecond) // the next may meet its end
+			}
+		})
+	}
+	all.Wait()
+	started, _ := os.ReadFile(census)
+	t.Logf("%d calls, %d servers", 3*n, bytes.Count(started, []byte("\n")))
+}
+
+// newer returns a Check that wants at least this version, as docs/daemons.md
+// has it.
+func newer(version int) func(context.Context, *simpleipc.Conn) error {
+	return func(ctx context.Context, c *simpleipc.Conn) error {
+		answer, err := c.Call(ctx, []byte("version"))
+		if err != nil {
+			return err
+		}
+		if v, err := strconv.Atoi(string(answer)); err != nil || v < version {
+			return fmt.Errorf("%w: its version is %s, and %d is needed", ErrOutdated, answer, version)
+		}
+		return nil
+	}
+}
+
+// TestUpgrade has upgraded clients replace an older server, all at once, while
+// old clients go on.
+func TestUpgrade(t *testing.T) {
+	census := filepath.Join(t.TempDir(), "census")
+	old := server(t, "version=1", "census="+census)
+	old.Check = newer(1)
+	if v := ask(t, old, "version"); v != "1" {
+		t.Fatal(v)
+	}
+	upgraded := *old
+	upgraded.Args = []string{old.Path, "version=2", "census=" + census}
+	upgraded.Check = newer(2)
+	var all sync.WaitGroup
+	for range 10 {
+		all.Go(func() {
+			for range 5 {
+				if v, err := upgraded.Call(t.Context(), []byte("version")); err != nil || string(v) != "2" {
+					t.Errorf("%q, %v", v, err)
+				}
+			}
+		})
+		all.Go(func() {
+			if v, err := old.Call(t.Context(), []byte("version")); err != nil || string(v) != "1" && string(v) != "2" {
+				t.Errorf("%q, %v", v, err)
+			}
+		})
+	}
+	begin := time.Now()
+	all.Wait()
+	started, _ := os.ReadFile(census)
+	if n := bytes.Count(started, []byte("\n")); n > 2 && time.Since(begin) < lockPatience {
+		t.Errorf("%d servers were started for 2 versions", n)
+	}
+}
+
+// A server that is outdated when it has just been started is no reason to go
+// on for ever.
+func TestUpgradeInVain(t *testing.T) {
+	census := filepath.Join(t.TempDir(), "census")
+	d := server(t, "version=1", "census="+census)
+	ask(t, d, "pid")
+	d.Check = newer(2)
+	for range 2 {
+		if _, err := d.Dial(t.Context()); !errors.Is(err, ErrOutdated) {
+			t.Error(err)
+		}
+	}
+	started, _ := os.ReadFile(census)
+	if n := bytes.Count(started, []byte("\n")); n != 3 {
+		t.Errorf("%d servers were started", n)
+	}
+	d.Quit = nil
+	if _, err := d.Dial(t.Context()); err == nil || !strings.Contains(err.Error(), "Quit is not set") {
+		t.Error(err)
+	}
+	d.Quit = []byte("quit")
+	refuse := errors.New("not this one")
+	d.Check = func(context.Context, *simpleipc.Conn) error { return refuse }
+	if _, err := d.Dial(t.Context()); err != refuse {
+		t.Error(err)
+	}
+}
+
+// Stop returns when the server has given its path up, though it has yet to
+// answer what it was asked before.
+func TestStopDoesNotWaitForAnswers(t *testing.T) {
+	d := server(t)
+	c, err := d.Dial(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := c.CallStream(t.Context(), strings.NewReader("wait"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Stop(t.Context()); err != nil {
+		t.Error(err)
+	}
+	pid := c.Peer().PID
+	if err := syscall.Kill(pid, 0); err != nil {
+		t.Errorf("the server has ended: %v", err)
+	}
+	r.Close() // which the server need not answer any more
+	c.Close()
+	gone(t, pid)
+}
+
+// A server that does not quit is waited for, and reported.
+func TestStopFails(t *testing.T) {
+	t.Parallel()
+	d := server(t)
+	ask(t, d, "pid")
+	stubborn := *d
+	stubborn.Quit = []byte("pid")
+	stubborn.MaxWait = 1100 * time.Millisecond
+	waited := make(chan time.Duration, 100)
+	stubborn.Waiting = func(d time.Duration) { waited <- d }
+	if err := stubborn.Stop(t.Context()); !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "still listens after 1.1s") {
+		t.Error(err)
+	}
+	if got := <-waited; got != time.Second {
+		t.Errorf("Waiting was told %v", got)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	stubborn.MaxWait = patience
+	stubborn.Waiting = func(time.Duration) { cancel() }
+	if err := stubborn.Stop(ctx); !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+}
+
+// The server has nothing of its starter.
+func TestDetached(t *testing.T) {
+	d := server(t)
+	d.Dir = "/"
+	inherited, err := os.Open("/dev/null")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer inherited.Close()
+	fd := int(inherited.Fd())
+	if _, err := unix.FcntlInt(uintptr(fd), unix.F_SETFD, 0); err != nil {
+		t.Fatal(err)
+	}
+	pid := ask(t, d, "pid")
+	for request, want := range map[string]string{
+		"session":                     pid,
+		"dir":                         "/",
+		"env " + stderrEnv:            "",
+		"file 0":                      os.DevNull,
+		"file 1":                      os.DevNull,
+		"file 2":                      os.DevNull,
+		"file " + strconv.Itoa(fd):    "",
+		"env " + roleEnv:              "server",
+		"say nobody listens to this":  "",
+		"file " + strconv.Itoa(10000): "closed",
+	} {
+		got := ask(t, d, request)
+		if request == "file "+strconv.Itoa(fd) {
+			if got == os.DevNull {
+				t.Errorf("%q: the descriptor was inherited", request)
+			}
+			continue
+		}
+		if got != want {
+			t.Errorf("%q: %q", request, got)
+		}
+	}
+	if flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0); err != nil || flags != 0 {
+		t.Errorf("the descriptor's flags have become %d, %v", flags, err)
+	}
+}
+
+func TestLog(t *testing.T) {
+	d := server(t)
+	d.Log = filepath.Join(t.TempDir(), "log")
+	ask(t, d, "say hello")
+	stop(t, d)
+	ask(t, d, "say it again")
+	text, err := os.ReadFile(d.Log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := "getting ready\nstdout hello\nstderr hello\ngetting ready\nstdout it again\nstderr it again\n"; string(text) != want {
+		t.Errorf("the log is %q", text)
+	}
+	if info, _ := os.Stat(d.Log); info.Mode() != 0o600 {
+		t.Errorf("its mode is %v", info.Mode())
+	}
+}
+
+// Somebody else may hold the lock of the directory for good.
+func TestDirectoryIsLocked(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it waits for lockPatience")
+	}
+	t.Parallel()
+	d := server(t)
+	unlock, locked := lockDirectory(filepath.Dir(d.Path))
+	if !locked {
+		t.Fatal("the new directory is locked")
+	}
+	defer unlock()
+	begin := time.Now()
+	ask(t, d, "pid")
+	if took := time.Since(begin); took < lockPatience {
+		t.Errorf("it took only %v", took)
+	}
+}

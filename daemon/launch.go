@@ -1,0 +1,192 @@
+package daemon
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"time"
+
+	"example.com/simpleipc"
+)
+
+// How much of what a program has written to its standard error an error shows.
+const (
+	maxTailLines = 10
+	maxTailBytes = 4 << 10
+)
+
+// endPatience is how long a program that does not listen may take to end when
+// it is asked to.
+const endPatience = time.Second
+
+// A StartError says that a server could not be started.
+type StartError struct {
+	// Path is where the server should have listened.
+	Path string
+	// Program is what was started.
+	Program string
+	// Stderr is the end of what the program has written to its standard
+	// error, or to its Log: at most 10 lines.
+	Stderr string
+	// Err is the cause: an [*exec.ExitError] if the program has failed.
+	Err error
+}
+
+// Error returns what was started, what became of it and its last words.
+func (e *StartError) Error() string {
+	text := fmt.Sprintf("daemon: start %s for %s: %v", e.Program, e.Path, e.Err)
+	switch {
+	case e.Stderr == "":
+		return text
+	case strings.Contains(e.Stderr, "\n"):
+		return text + ":\n" + e.Stderr
+	}
+	return text + ": " + e.Stderr
+}
+
+// Unwrap returns the cause.
+func (e *StartError) Unwrap() error { return e.Err }
+
+// errNotListening: the program has ended without an error, and nobody listens.
+var errNotListening = errors.New("it has exited and does not listen")
+
+// launch starts the program and connects to the server. It waits as long as
+// within allows, which is ctx bounded by MaxWait.
+func (d *Daemon) launch(ctx, within context.Context) (*simpleipc.Conn, error) {
+	p, err := d.spawn()
+	if err != nil {
+		return nil, &StartError{Path: d.Path, Program: p.cmd.Path, Err: err}
+	}
+	defer p.messages.Close()
+
+	alive, cancel := context.WithCancel(within)
+	defer cancel()
+	go func() {
+		select {
+		case <-p.ended:
+			cancel()
+		case <-alive.Done():
+		}
+	}()
+	dialer := d.Dialer
+	dialer.WaitNotFound = true
+	dialer.NoWaitBusy = false
+	dialer.Timeout = d.maxWait()
+	c, err := dialer.Dial(alive, d.Path)
+	if err != nil && p.hasEnded() {
+		c, err = d.dial(within) // another process may have been faster
+	}
+	switch {
+	case err == nil:
+		return d.checked(within, c)
+	case ctx.Err() != nil:
+		return nil, err
+	case !needsStart(err) && within.Err() == nil:
+		return nil, err
+	}
+	if p.hasEnded() {
+		if err = p.err; err == nil {
+			err = errNotListening
+		}
+	} else {
+		err = fmt.Errorf("it did not listen within %v: %w", d.maxWait(), context.DeadlineExceeded)
+		p.end()
+	}
+	return nil, &StartError{Path: d.Path, Program: p.cmd.Path, Stderr: p.tail(), Err: err}
+}
+
+// A process is a program that was started.
+type process struct {
+	cmd      *exec.Cmd
+	messages *os.File // what it writes to its standard error
+	begin    int64    // where that begins
+	ended    chan struct{}
+	err      error // how it has ended
+}
+
+// spawn starts the program. It gets nothing from this process but what the
+// fields say: no terminal and no open file.
+func (d *Daemon) spawn() (*process, error) {
+	program, err := d.Program, error(nil)
+	if program == "" {
+		program, err = os.Executable()
+	}
+	p := &process{cmd: exec.Command(program, d.Args...), ended: make(chan struct{})}
+	if err != nil {
+		return p, err
+	}
+	if d.Dir != "" {
+		if _, err := os.Stat(d.Dir); err != nil { // Start would blame the program
+			return p, fmt.Errorf("working directory: %w", err)
+		}
+	}
+	p.cmd.Dir = d.Dir
+	p.cmd.Env = slices.Clone(d.Env)
+	if d.Env == nil {
+		p.cmd.Env = os.Environ()
+	}
+	if d.Log != "" {
+		p.messages, err = os.OpenFile(d.Log, os.O_RDWR|os.O_CREATE|os.O_APPEND, 0o600)
+		p.cmd.Stdout = p.messages
+	} else if p.messages, err = unnamedFile(); err == nil {
+		p.cmd.Env = append(p.cmd.Env, stderrEnv+"="+fileID(p.messages))
+	}
+	if err != nil {
+		return p, err
+	}
+	p.cmd.Stderr = p.messages
+	if p.begin, err = p.messages.Seek(0, io.SeekEnd); err == nil {
+		err = startDetached(p.cmd)
+	}
+	if err != nil {
+		p.messages.Close()
+		return p, err
+	}
+	// It is waited for as long as it runs, or it would stay a zombie.
+	go func() {
+		p.err = p.cmd.Wait()
+		close(p.ended)
+	}()
+	return p, nil
+}
+
+func (p *process) hasEnded() bool {
+	select {
+	case <-p.ended:
+		return true
+	default:
+		return false
+	}
+}
+
+// end ends the program, in order if it can.
+func (p *process) end() {
+	askToEnd(p.cmd.Process)
+	select {
+	case <-p.ended:
+	case <-time.After(endPatience):
+		_ = p.cmd.Process.Kill() // unless it has ended
+		<-p.ended
+	}
+}
+
+// tail returns the last lines that the program has written.
+func (p *process) tail() string {
+	end, err := p.messages.Seek(0, io.SeekEnd)
+	if err != nil {
+		return ""
+	}
+	begin := max(p.begin, end-maxTailBytes)
+	text, _ := io.ReadAll(io.NewSectionReader(p.messages, begin, end-begin))
+	if begin > p.begin { // within a line
+		_, text, _ = bytes.Cut(text, []byte("\n"))
+	}
+	lines := strings.Split(strings.TrimSpace(string(text)), "\n")
+	return strings.Join(lines[max(0, len(lines)-maxTailLines):], "\n")
+}
