@@ -46,6 +46,10 @@
 // the kernel who each client is, and serves its own user and root; a client
 // asks the same about the server before it sends anything. See [SameUser].
 //
-// The format of messages is in package
-// [example.com/simpleipc/pktline].
+// # More
+//
+// Package [example.com/simpleipc/daemon] starts a server when its first client
+// needs it, and serves the sockets of systemd. The format of messages is in
+// package [example.com/simpleipc/pktline]. [RawConn] is for programs that want
+// the path and the peer, and speak something else.
 package simpleipc
