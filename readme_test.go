@@ -8,12 +8,14 @@ import (
 	"log"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
 	"example.com/simpleipc"
+	"example.com/simpleipc/daemon"
 )
 
 // The README shows the bodies of these two.
@@ -55,6 +57,20 @@ func Example_client() {
 	fmt.Printf("%s\n", answer)
 }
 
+func Example_daemon() {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	d := &daemon.Daemon{
+		Path: filepath.Join(os.Getenv("XDG_RUNTIME_DIR"), "hello.ipc"),
+		Args: []string{"serve"}, // of this same program
+	}
+	answer, err := d.Call(ctx, []byte("world"))
+	if err != nil {
+		log.Fatal(err) // if it could not start, with what it has said
+	}
+	fmt.Printf("%s\n", answer)
+}
+
 // TestReadme checks that the README's Go code is what is compiled here.
 func TestReadme(t *testing.T) {
 	readme, err := os.ReadFile("README.md")
@@ -66,8 +82,8 @@ func TestReadme(t *testing.T) {
 		t.Fatal(err)
 	}
 	blocks := strings.Split(string(readme), "```go\n")[1:]
-	if len(blocks) != 2 {
-		t.Errorf("%d blocks of Go, want 2", len(blocks))
+	if len(blocks) != 3 {
+		t.Errorf("%d blocks of Go, want 3", len(blocks))
 	}
 	for _, b := range blocks {
 		code, _, _ := strings.Cut(b, "```")

@@ -7,22 +7,17 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"strings"
 	"sync"
-	"syscall"
 
 	"example.com/simpleipc"
 )
-
-// noCommand is what send sends if it is told nothing.
-const noCommand = "(no command)"
 
 // connect connects to the server. Like a probe, it does not wait where no
 // server is, but it does wait for one that is busy.
 func connect(name string) (*simpleipc.Conn, error) {
 	d := simpleipc.Dialer{NoWaitBusy: true}
 	c, err := d.Dial(context.Background(), name)
-	if errors.Is(err, syscall.EAGAIN) {
+	if errors.Is(err, simpleipc.ErrBusy) {
 		d.NoWaitBusy = false
 		c, err = d.Dial(context.Background(), name)
 	}
@@ -64,45 +59,6 @@ func reason(err error) error {
 		return e.Err
 	}
 	return err
-}
-
-func isActive(o *options, _ []string) error {
-	if _, err := simpleipc.Probe(context.Background(), o.name); err != nil {
-		return unreachable(o.name, err)
-	}
-	return nil
-}
-
-func send(o *options, args []string) error {
-	request := noCommand
-	switch {
-	case len(args) > 0 && o.token != nil:
-		return &usageError{"the request is given twice", "use either TOKEN or --token=TOKEN"}
-	case len(args) > 0:
-		request = args[0]
-	case o.token != nil:
-		request = *o.token
-	}
-	c, err := connect(o.name)
-	if err != nil {
-		return err
-	}
-	defer c.Close()
-	// A slow response is to be seen as it comes.
-	response, err := c.CallStream(context.Background(), strings.NewReader(request))
-	if err != nil {
-		return failed(o.name, err)
-	}
-	n, err := response.WriteTo(os.Stdout)
-	if n > 0 {
-		if _, werr := os.Stdout.WriteString("\n"); err == nil {
-			err = werr
-		}
-	}
-	if err != nil {
-		return failed(o.name, err)
-	}
-	return nil
 }
 
 func sendBytes(o *options, _ []string) error {

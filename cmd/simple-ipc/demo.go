@@ -19,12 +19,12 @@ import (
 
 // A demo shows what the tool can do, by doing it.
 type demo struct {
-	ctx     context.Context // ends when the user interrupts
-	exe     string          // the tool's own file
-	dir     string          // a temporary directory
-	name    string          // the path of the server that most steps are about
-	echo    string          // the path of the one that echoes files
-	echoer  *exec.Cmd       // that one, once it runs
+	ctx     context.Context      // ends when the user interrupts
+	exe     string               // the tool's own file
+	dir     string               // a temporary directory
+	name    string               // the path of the server that most steps are about
+	echo    string               // the path of the one that echoes files
+	running map[string]*exec.Cmd // servers in the foreground, by their paths
 	bar     progressBar
 	results []result
 	files   traffic
@@ -61,7 +61,11 @@ func firstSteps() []step {
 		{"slow, 8 clients that hang up", (*demo).hangUp},
 		{"sendbytes --bytecount=100000", prints("sent:x00100000 rcvd:x00100000\n", "sendbytes", "--bytecount=100000")},
 		{"multiple --threads=7", (*demo).manyCallers},
+		{"bench --duration=0.5", (*demo).measure},
+		{"proxy", (*demo).watch},
+		{"run-daemon --exec tr a-z A-Z", (*demo).runCommand},
 		{"run-daemon --echo", (*demo).startEcho},
+		{"send --file --output", (*demo).sendFromFile},
 	}
 }
 
@@ -92,7 +96,7 @@ func runDemo(_ *options, args []string) error {
 	}
 	d := &demo{
 		ctx: ctx, exe: exe, dir: dir, name: filepath.Join(dir, "ipc"), echo: filepath.Join(dir, "echo"),
-		bar: progressBar{out: os.Stderr, paint: newPainter(os.Stderr)},
+		running: make(map[string]*exec.Cmd), bar: progressBar{out: os.Stderr, paint: newPainter(os.Stderr)},
 	}
 	defer d.cleanUp()
 	all := firstSteps()
@@ -175,12 +179,15 @@ func (d *demo) command(ctx context.Context, name string, args ...string) *exec.C
 	return cmd
 }
 
-// output runs a command and returns what it prints. If it fails, the error is
+// output runs a command for the server that most steps are about.
+func (d *demo) output(args ...string) (string, error) { return d.outputOf(d.name, args...) }
+
+// outputOf runs a command and returns what it prints. If it fails, the error is
 // what it says.
-func (d *demo) output(args ...string) (string, error) {
+func (d *demo) outputOf(name string, args ...string) (string, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	cmd := d.command(ctx, d.name, args...)
+	cmd := d.command(ctx, name, args...)
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	stdout, err := cmd.Output()
@@ -281,55 +288,20 @@ func (d *demo) manyCallers() (string, error) {
 	return strings.TrimSpace(summary), err
 }
 
-// startEcho starts a server in the foreground, as far as there is one.
-func (d *demo) startEcho() (string, error) {
-	cmd := d.command(context.Background(), d.echo, "run-daemon", "--echo")
-	if err := cmd.Start(); err != nil {
-		return "", err
-	}
-	d.echoer = cmd
-	dialer := simpleipc.Dialer{WaitNotFound: true, Timeout: patience}
-	answer, err := dialer.Call(d.ctx, d.echo, []byte("echo hello"))
-	if err == nil && string(answer) != "hello" {
-		err = fmt.Errorf("it answered %q instead of \"hello\"", answer)
-	}
-	return "ok", err
-}
-
-// endEcho ends that server in order.
-func (d *demo) endEcho() (string, error) {
-	if d.echoer == nil {
-		return "", errors.New("it was not started")
-	}
-	kill := time.AfterFunc(patience, func() { _ = d.echoer.Process.Kill() })
-	defer kill.Stop()
-	_ = d.echoer.Process.Signal(syscall.SIGTERM) // Wait tells if it has ended
-	err := d.echoer.Wait()
-	if _, serr := os.Lstat(d.echo); err == nil && serr == nil {
-		err = errors.New("its socket stayed behind")
-	}
-	d.echoer = nil
-	return "ok, and its socket is gone", err
-}
-
 // cleanUp ends what is still running, and leaves nothing behind.
 func (d *demo) cleanUp() {
 	d.bar.clear()
-	if d.echoer != nil {
-		_, _ = d.endEcho() // the step that it belongs to has failed already
+	for path := range d.running {
+		_ = d.end(path) // the step that it belongs to has failed already
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-	defer cancel()
 	dialer := simpleipc.Dialer{NoWaitBusy: true}
-	if c, err := dialer.Dial(ctx, d.name); err == nil {
-		_, err := c.Call(ctx, []byte("quit"))
-		if err == nil {
-			err = awaitSilence(ctx, d.name, c.Peer().PID)
-		}
-		if p, perr := os.FindProcess(c.Peer().PID); err != nil && perr == nil && c.Peer().PID > 0 {
+	if c, err := dialer.Dial(context.Background(), d.name); err == nil {
+		pid := c.Peer().PID
+		c.Close()
+		err = background(&options{name: d.name, quit: "quit", maxWait: 5 * time.Second}).Stop(context.Background())
+		if p, perr := os.FindProcess(pid); err != nil && perr == nil && pid > 0 {
 			_ = p.Kill()
 		}
-		c.Close()
 	}
 	if err := os.RemoveAll(d.dir); err != nil {
 		fmt.Fprintf(os.Stderr, "error: %v\n", err)

@@ -32,10 +32,7 @@ func (t traffic) summary() string {
 
 // amount returns "3 files, 1.5 MiB".
 func (t traffic) amount() string {
-	if t.count == 1 {
-		return "1 file, " + roundBytes(t.bytes)
-	}
-	return fmt.Sprintf("%d files, %s", t.count, roundBytes(t.bytes))
+	return plural(int64(t.count), "file") + ", " + roundBytes(t.bytes)
 }
 
 // speed returns how much travelled each way in a second.

@@ -11,6 +11,8 @@ import (
 
 // options are what a command's flags have set.
 type options struct {
+	commands []command // all that there are
+
 	name      string
 	threads   int
 	maxWait   time.Duration
@@ -20,6 +22,20 @@ type options struct {
 	batchSize int
 	verbose   bool
 	echo      bool
+	exec      []string // the command and its arguments, or nil
+	quit      string
+	idleExit  time.Duration
+	log       string
+	file      string
+	output    string
+	repeat    int
+	interval  time.Duration
+	duration  time.Duration
+	count     int
+	fresh     bool
+	listen    string
+	keep      int
+	json      bool
 }
 
 // The largest values of flags that are numbers.
@@ -40,11 +56,43 @@ func threadsFlag(fs *flag.FlagSet, o *options, usage string) {
 func serverFlags(fs *flag.FlagSet, o *options) {
 	nameFlag(fs, o)
 	threadsFlag(fs, o, "answer `N` requests at the same time")
+	fs.BoolVar(&o.echo, "echo", false, "also answer \"echo BYTES\" with those bytes")
+	fs.Var((*commandLine)(&o.exec), "exec", "answer each request by running `CMD ARG ...`")
+	fs.Func("idle-exit", "shut down after this many `SECONDS` without a request", (*seconds)(&o.idleExit).Set)
+	fs.BoolVar(&o.verbose, "verbose", false, "log to standard error")
+	quitFlag(fs, o)
+}
+
+// quitFlag is for those who are asked to quit, and for who asks.
+func quitFlag(fs *flag.FlagSet, o *options) {
+	fs.StringVar(&o.quit, "quit", "quit", "shut down at request `TOKEN`, if not empty")
+}
+
+// runDaemonArgs returns the command line of run-daemon that has the options of
+// serverFlags.
+func (o *options) runDaemonArgs() []string {
+	args := []string{"run-daemon", "--name=" + o.name, "--threads=" + strconv.Itoa(o.threads), "--quit=" + o.quit,
+		"--idle-exit=" + (*seconds)(&o.idleExit).String(), "--echo=" + strconv.FormatBool(o.echo), "--verbose=" + strconv.FormatBool(o.verbose)}
+	if o.exec != nil {
+		args = append(append(args, "--exec"), o.exec...)
+	}
+	return args
 }
 
 func maxWaitFlag(fs *flag.FlagSet, o *options) {
 	o.maxWait = 60 * time.Second
 	fs.Var((*seconds)(&o.maxWait), "max-wait", "wait no longer than this many `SECONDS`")
+}
+
+func tokenFlag(fs *flag.FlagSet, o *options, def string) {
+	fs.Func("token", "send `TOKEN` (default "+def+")", func(s string) error {
+		o.token = &s
+		return nil
+	})
+}
+
+func jsonFlag(fs *flag.FlagSet, o *options, usage string) {
+	fs.BoolVar(&o.json, "json", false, usage)
 }
 
 func byteCountFlag(fs *flag.FlagSet, o *options, def int, usage string) {
@@ -75,6 +123,16 @@ func parse(fs *flag.FlagSet, args []string) (positional []string, err error) {
 		default:
 			return nil, fmt.Errorf("unknown flag '%s'", arg)
 		}
+		if line, ok := f.Value.(*commandLine); ok {
+			if hasValue {
+				args = append([]string{value}, args...)
+			}
+			if len(args) == 0 {
+				return nil, fmt.Errorf("%s needs a value", flagUsage(f))
+			}
+			*line = args
+			return positional, nil
+		}
 		switch {
 		case hasValue:
 		case isSwitch(f):
@@ -103,7 +161,20 @@ func flagUsage(f *flag.Flag) string {
 		return "--" + f.Name
 	}
 	value, _ := flag.UnquoteUsage(f)
+	if _, ok := f.Value.(*commandLine); ok {
+		return "--" + f.Name + " " + value
+	}
 	return "--" + f.Name + "=" + value
+}
+
+// A commandLine is the value of a flag that takes all that stands behind it.
+type commandLine []string
+
+func (v *commandLine) String() string { return strings.Join(*v, " ") }
+
+func (v *commandLine) Set(s string) error {
+	*v = append(*v, s)
+	return nil
 }
 
 // A number is the value of a flag that is a whole number.
@@ -142,6 +213,19 @@ func (v *seconds) Set(s string) error {
 		return errors.New("not a number of seconds")
 	}
 	*v = seconds(n * float64(time.Second))
+	return nil
+}
+
+// A filename is the value of a flag that is a path of any file.
+type filename string
+
+func (v *filename) String() string { return string(*v) }
+
+func (v *filename) Set(s string) error {
+	if s == "" {
+		return errors.New("the path is empty")
+	}
+	*v = filename(s)
 	return nil
 }
 

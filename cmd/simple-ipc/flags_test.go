@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"flag"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -36,7 +37,7 @@ func TestParse(t *testing.T) {
 	} {
 		fs, o := allFlags()
 		got, err := parse(fs, strings.Fields(tt.args))
-		if err != nil || !slices.Equal(got, tt.want) || *o != tt.opts {
+		if err != nil || !slices.Equal(got, tt.want) || !reflect.DeepEqual(*o, tt.opts) {
 			t.Errorf("%q: %q, %+v, %v; want %q, %+v", tt.args, got, *o, err, tt.want, tt.opts)
 		}
 	}
@@ -85,19 +86,21 @@ func allFlags() (*flag.FlagSet, *options) {
 	byteCountFlag(fs, o, 0, "")
 	fs.Var((*letter)(&o.letter), "byte", "")
 	fs.Var(&number{&o.batchSize, 0, maxNumber}, "batchsize", "")
-	fs.BoolVar(&o.verbose, "verbose", false, "")
 	*o = options{}
 	return fs, o
 }
 
 func TestDefaults(t *testing.T) {
 	want := map[string]options{
-		"start-daemon": {name: "ipc-test", threads: 5, maxWait: time.Minute},
-		"run-daemon":   {name: "ipc-test", threads: 5},
-		"stop-daemon":  {name: "ipc-test", maxWait: time.Minute},
+		"start-daemon": {name: "ipc-test", threads: 5, quit: "quit", maxWait: time.Minute},
+		"run-daemon":   {name: "ipc-test", threads: 5, quit: "quit"},
+		"stop-daemon":  {name: "ipc-test", maxWait: time.Minute, quit: "quit"},
 		"send":         {name: "ipc-test"},
 		"sendbytes":    {name: "ipc-test", byteCount: 1024, letter: 'x'},
 		"multiple":     {name: "ipc-test", threads: 5, byteCount: 1, batchSize: 10},
+		"bench":        {name: "ipc-test", threads: 5, byteCount: -1},
+		"proxy":        {name: "ipc-test", keep: -1},
+		"completion":   {},
 		"demo":         {},
 	}
 	for _, c := range commands {
@@ -109,7 +112,7 @@ func TestDefaults(t *testing.T) {
 		if c.flags != nil {
 			c.flags(flag.NewFlagSet(c.name, flag.ContinueOnError), &o)
 		}
-		if o != w {
+		if !reflect.DeepEqual(o, w) {
 			t.Errorf("%s: %+v, want %+v", c.name, o, w)
 		}
 	}

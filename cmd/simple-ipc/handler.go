@@ -47,8 +47,6 @@ func (h handler) ServeIPC(ctx context.Context, w *simpleipc.ResponseWriter, r *s
 		return nil
 	case "slow":
 		return respondSlowly(ctx, w)
-	case "quit":
-		return simpleipc.Quit
 	}
 	if ballast, ok := bytes.CutPrefix(r.Body, []byte("sendbytes ")); ok {
 		_, err = w.Write(weigh(ballast))

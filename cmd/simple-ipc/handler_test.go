@@ -16,7 +16,7 @@ import (
 )
 
 // serve serves h until the test ends, and returns the path.
-func serve(t *testing.T, h handler) string {
+func serve(t *testing.T, h simpleipc.Handler) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "ipc")
 	l, err := simpleipc.Listen(t.Context(), path)
@@ -115,7 +115,9 @@ func TestHandlerQuit(t *testing.T) {
 		t.Fatal(err)
 	}
 	ended := make(chan error, 1)
-	go func() { ended <- (&simpleipc.Server{Handler: handler{}}).Serve(context.Background(), l) }()
+	go func() {
+		ended <- (&simpleipc.Server{Handler: quitOn("quit", handler{})}).Serve(context.Background(), l)
+	}()
 	if got, err := simpleipc.Call(t.Context(), path, []byte("quit")); err != nil || len(got) > 0 {
 		t.Errorf("the answer is %q, %v", got, err)
 	}

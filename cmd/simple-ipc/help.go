@@ -1,9 +1,11 @@
 package main
 
 import (
+	"encoding/json"
 	"flag"
 	"fmt"
 	"io"
+	"runtime"
 	"runtime/debug"
 	"strings"
 )
@@ -19,11 +21,12 @@ func printHelp(w io.Writer) error {
 	}
 	b.WriteString("\nFlags:\n" +
 		"  --help               show this, or the help of the command before it\n" +
-		"  --version            show the version\n\n" +
+		"  --version [--json]   show the version\n\n" +
 		"Examples:\n" +
 		"  simple-ipc demo\n" +
 		"  simple-ipc start-daemon --threads=8\n" +
 		"  simple-ipc send ping\n" +
+		"  simple-ipc bench\n" +
 		"  simple-ipc stop-daemon\n")
 	_, err := io.WriteString(w, b.String())
 	return err
@@ -61,12 +64,32 @@ func (c *command) printHelp(w io.Writer, fs *flag.FlagSet) error {
 	return err
 }
 
-// printVersion writes the version that the tool was built from.
-func printVersion(w io.Writer) error {
-	version := "(unknown)"
-	if info, ok := debug.ReadBuildInfo(); ok {
-		version = info.Main.Version + " " + info.GoVersion
+// printVersion writes the version that the tool was built from, or more of what
+// is known of that as a JSON object.
+func printVersion(w io.Writer, asJSON bool) error {
+	var v struct {
+		Version  string `json:"version"`
+		Revision string `json:"revision,omitempty"`
+		Modified bool   `json:"modified,omitempty"` // since that revision
+		Go       string `json:"go"`
+		OS       string `json:"os"`
+		Arch     string `json:"arch"`
 	}
-	_, err := fmt.Fprintf(w, "simple-ipc %s\n", version)
+	v.Version, v.Go, v.OS, v.Arch = "(unknown)", runtime.Version(), runtime.GOOS, runtime.GOARCH
+	if info, ok := debug.ReadBuildInfo(); ok {
+		v.Version = info.Main.Version
+		for _, s := range info.Settings {
+			switch s.Key {
+			case "vcs.revision":
+				v.Revision = s.Value
+			case "vcs.modified":
+				v.Modified = s.Value == "true"
+			}
+		}
+	}
+	if asJSON {
+		return json.NewEncoder(w).Encode(v)
+	}
+	_, err := fmt.Fprintf(w, "simple-ipc %s %s\n", v.Version, v.Go)
 	return err
 }

@@ -50,8 +50,10 @@ func TestScripts(t *testing.T) {
 			return false, fmt.Errorf("unknown condition %s", name)
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"appears":  cmdAppears,
 			"await":    cmdAwait,
 			"busy":     cmdBusy,
+			"ended":    cmdEnded,
 			"fd":       cmdFD,
 			"gone":     cmdGone,
 			"hangup":   cmdHangUp,
@@ -84,6 +86,45 @@ func quitAll(t *testing.T, dir string) {
 		}
 		return nil
 	})
+}
+
+// appears FILE waits until there is a file.
+func cmdAppears(ts *testscript.TestScript, _ bool, args []string) {
+	ts.Check(await(func() bool {
+		_, err := os.Lstat(ts.MkAbs(args[0]))
+		return err == nil
+	}))
+}
+
+// ended FILE waits until the process whose ID is in FILE has ended.
+func cmdEnded(ts *testscript.TestScript, _ bool, args []string) {
+	pid, err := strconv.Atoi(strings.TrimSpace(ts.ReadFile(args[0])))
+	ts.Check(err)
+	ts.Check(await(func() bool { return hasEnded(pid) }))
+}
+
+// awaitSilence waits until the server with this process ID does not listen any
+// more, or any server if the ID is 0.
+func awaitSilence(ctx context.Context, path string, pid int) error {
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for {
+		c, err := new(simpleipc.Dialer).Dial(ctx, path)
+		if err == nil {
+			other := pid > 0 && c.Peer().PID != pid
+			c.Close()
+			if other {
+				return nil
+			}
+		} else if ctx.Err() == nil {
+			return nil
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
 }
 
 // await PATH waits until a server listens at PATH.
@@ -351,36 +392,46 @@ func TestDemoInterrupted(t *testing.T) {
 }
 
 // awaitMatch waits until there is a file of this pattern.
-func awaitMatch(t *testing.T, pattern string) string {
+func awaitMatch(t *testing.T, pattern string) (path string) {
 	t.Helper()
-	tick := time.NewTicker(time.Millisecond)
-	defer tick.Stop()
-	for late := time.After(testPatience); ; {
-		if found, _ := filepath.Glob(pattern); len(found) > 0 {
-			return found[0]
+	err := await(func() bool {
+		found, _ := filepath.Glob(pattern)
+		if len(found) > 0 {
+			path = found[0]
 		}
-		select {
-		case <-tick.C:
-		case <-late:
-			t.Fatalf("there is no %s", pattern)
-		}
+		return len(found) > 0
+	})
+	if err != nil {
+		t.Fatalf("there is no %s: %v", pattern, err)
+	}
+	return path
+}
+
+// awaitEnd waits until the process has ended.
+func awaitEnd(t *testing.T, pid int) {
+	t.Helper()
+	if err := await(func() bool { return hasEnded(pid) }); err != nil {
+		t.Errorf("process %d has not ended: %v", pid, err)
 	}
 }
 
-// awaitEnd waits until the process has ended, even if nobody has waited for it.
-func awaitEnd(t *testing.T, pid int) {
-	t.Helper()
+// hasEnded reports whether the process has ended, even if nobody has waited for
+// it.
+func hasEnded(pid int) bool {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	return err != nil && syscall.Kill(pid, 0) != nil || bytes.Contains(stat, []byte(") Z "))
+}
+
+// await waits for what gives no sign when it happens.
+func await(happened func() bool) error {
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
-	for late := time.After(testPatience); ; {
-		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-		if err != nil && syscall.Kill(pid, 0) != nil || bytes.Contains(stat, []byte(") Z ")) {
-			return
-		}
+	for late := time.After(testPatience); !happened(); {
 		select {
 		case <-tick.C:
 		case <-late:
-			t.Fatalf("process %d has not ended", pid)
+			return fmt.Errorf("waited for %v", testPatience)
 		}
 	}
+	return nil
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"os"
+	"strconv"
 	"strings"
 	"time"
 	"unicode"
@@ -136,4 +137,12 @@ func runeColumns(r rune) int {
 		return 2
 	}
 	return 1
+}
+
+// plural returns "1 thing" or "2 things".
+func plural(n int64, thing string) string {
+	if n != 1 {
+		thing += "s"
+	}
+	return strconv.FormatInt(n, 10) + " " + thing
 }
