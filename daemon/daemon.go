@@ -70,7 +70,8 @@ type Daemon struct {
 	// there.
 	Dir string
 
-	// Env is the program's environment, this process's if it is nil.
+	// Env is the program's environment. If it is nil, it is that of this
+	// process, without what systemd tells this process by it.
 	Env []string
 
 	// Log is the name of a file to which the program's standard output and
@@ -124,14 +125,15 @@ func (d *Daemon) Dial(ctx context.Context) (*simpleipc.Conn, error) {
 	if !needsStart(err) {
 		return c, err
 	}
+	hangUp(c)
 	return d.ensure(ctx)
 }
 
 // Call sends one request to the server, which it starts if there is none, and
 // returns the response. If the server ends before it can have seen the
 // request, because it was idle or is being replaced, Call tries again, with
-// another server. Otherwise its errors are those of [Daemon.Dial] and
-// [simpleipc.Conn.Call].
+// another server. On Windows it may not be possible to tell. Otherwise its
+// errors are those of [Daemon.Dial] and [simpleipc.Conn.Call].
 func (d *Daemon) Call(ctx context.Context, request []byte) ([]byte, error) {
 	for tries := 1; ; tries++ {
 		c, err := d.Dial(ctx)
@@ -183,8 +185,9 @@ func (d *Daemon) Start(ctx context.Context) error {
 }
 
 // Stop sends the server its Quit request and waits until it no longer listens.
-// It may go on answering what it was asked before. That another server listens
-// there by then is no error.
+// It may go on answering what it was asked before; on Windows that is waited
+// for, too, since the name of a pipe is in use as long as a connection is. That
+// another server listens there by then is no error.
 //
 // Where there is no server, errors.Is finds [fs.ErrNotExist] or
 // [simpleipc.ErrNotListening] in the error; if it still listens after MaxWait,
@@ -242,8 +245,9 @@ func (d *Daemon) report() (stop func()) {
 	}
 }
 
-// connect connects to the server if there is one, and checks it. One that is
-// ending hangs up on Check; then it is gone in a moment.
+// connect connects to the server if there is one, and checks it. With
+// ErrOutdated it returns the connection, too. A server that is ending hangs up
+// on Check; then it is gone in a moment.
 func (d *Daemon) connect(ctx context.Context) (*simpleipc.Conn, error) {
 	for tries := 1; ; tries++ {
 		c, err := d.dial(ctx)
@@ -260,16 +264,25 @@ func (d *Daemon) connect(ctx context.Context) (*simpleipc.Conn, error) {
 	}
 }
 
-// checked returns c if Check is content with the server.
+// checked returns c if Check is content with the server, and otherwise closes
+// it, unless the error is ErrOutdated.
 func (d *Daemon) checked(ctx context.Context, c *simpleipc.Conn) (*simpleipc.Conn, error) {
 	if d.Check == nil {
 		return c, nil
 	}
-	if err := d.Check(ctx, c); err != nil {
+	err := d.Check(ctx, c)
+	if err != nil && !errors.Is(err, ErrOutdated) {
 		c.Close()
 		return nil, err
 	}
-	return c, nil
+	return c, err
+}
+
+// hangUp closes the connection to an outdated server, if there is one.
+func hangUp(c *simpleipc.Conn) {
+	if c != nil {
+		c.Close()
+	}
 }
 
 // dial connects to the server if there is one. Only for a busy one it waits.
@@ -313,12 +326,13 @@ func (d *Daemon) ensure(ctx context.Context) (*simpleipc.Conn, error) {
 		ourTurn := locked || time.Since(begin) > lockPatience
 		c, err := d.connect(within) // somebody may have been faster
 		if ourTurn && needsStart(err) {
-			c, err = d.start(ctx, within, err)
+			c, err = d.start(ctx, within, c)
 		}
 		unlock()
 		if ourTurn || !needsStart(err) {
 			return c, err
 		}
+		hangUp(c)
 		if err := pause(within, tries); err != nil {
 			return nil, &simpleipc.Error{Op: "start", Path: d.Path, State: simpleipc.PathNotFound, Err: fmt.Errorf("another process seems to be starting the server: %w", err)}
 		}
@@ -328,15 +342,11 @@ func (d *Daemon) ensure(ctx context.Context) (*simpleipc.Conn, error) {
 // lockPatience is how long another process may take to start the server.
 const lockPatience = 5 * time.Second
 
-// start starts a server because of the error of connect, after the end of the
-// one that is there if that is outdated.
-func (d *Daemon) start(ctx, within context.Context, because error) (*simpleipc.Conn, error) {
-	if errors.Is(because, ErrOutdated) {
-		c, err := d.dial(within)
-		if err == nil {
-			err = d.quit(within, c)
-		}
-		if err != nil && !needsStart(err) { // unless it has gone
+// start starts a server, after the end of the outdated one on the other side of
+// old, if there is one.
+func (d *Daemon) start(ctx, within context.Context, old *simpleipc.Conn) (*simpleipc.Conn, error) {
+	if old != nil {
+		if err := d.quit(within, old); err != nil {
 			return nil, err
 		}
 	}

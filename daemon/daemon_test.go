@@ -9,16 +9,14 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"example.com/simpleipc"
 )
@@ -65,7 +63,7 @@ func TestDialAfterKill(t *testing.T) {
 	d := server(t)
 	for range 3 {
 		pid, _ := strconv.Atoi(ask(t, d, "pid"))
-		syscall.Kill(pid, syscall.SIGKILL)
+		kill(t, pid)
 		gone(t, pid)
 	}
 }
@@ -134,6 +132,9 @@ func TestManyProcesses(t *testing.T) {
 
 // TestManyStart has programs that do not lock anything start servers as well.
 func TestManyStart(t *testing.T) {
+	if isWine() {
+		t.Skip("Wine lets several servers have one pipe")
+	}
 	d := server(t)
 	var all sync.WaitGroup
 	var failed atomic.Int32
@@ -169,6 +170,10 @@ func TestStartFails(t *testing.T) {
 		}
 		return strings.Join(l, "\n")
 	}
+	noProgram := fs.ErrNotExist
+	if runtime.GOOS == "windows" { // it has looked for programs with other endings, too
+		noProgram = exec.ErrNotFound
+	}
 	for _, tt := range []struct {
 		name   string
 		change func(*Daemon)
@@ -181,13 +186,16 @@ func TestStartFails(t *testing.T) {
 		{"no words", func(d *Daemon) { d.Args = []string{"0", "1"} }, "", ": exit status 1", nil},
 		{"success", func(d *Daemon) { d.Args = []string{"2", "0"} }, "line 1\nline 2", "does not listen", errNotListening},
 		{"log", func(d *Daemon) { d.Args = []string{"2", "1"}; d.Log = logFile }, "line 1\nline 2", ": exit status 1:\nline 1", nil},
-		{"no program", func(d *Daemon) { d.Program = "/nowhere/x" }, "", "start /nowhere/x for ", fs.ErrNotExist},
+		{"no program", func(d *Daemon) { d.Program = "/nowhere/x" }, "", "start /nowhere/x for ", noProgram},
 		{"not in PATH", func(d *Daemon) { d.Program = "no-such-program" }, "", "no-such-program", exec.ErrNotFound},
 		{"no log", func(d *Daemon) { d.Log = "/nowhere/log" }, "", "/nowhere/log", fs.ErrNotExist},
 		{"no directory", func(d *Daemon) { d.Dir = "/nowhere" }, "", "/nowhere", fs.ErrNotExist},
 		{"path in use", func(d *Daemon) { d.Env = roleOf("server"); d.Args[0] = "/dev/null" }, "getting ready", "", nil},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
+			if tt.name == "path in use" && runtime.GOOS == "windows" {
+				t.Skip("every path can be that of a pipe")
+			}
 			d := *d
 			d.Env = roleOf("fail")
 			d.Args = slices.Clone(d.Args)
@@ -271,7 +279,7 @@ func TestDialContext(t *testing.T) {
 		return pid > 0
 	})
 	defer gone(t, pid)
-	defer syscall.Kill(pid, syscall.SIGKILL)
+	defer kill(t, pid)
 	// Another one waits for the first.
 	second, cancelSecond := context.WithCancel(t.Context())
 	cancelSecond()
@@ -282,35 +290,41 @@ func TestDialContext(t *testing.T) {
 	if err := <-done; !errors.Is(err, context.Canceled) {
 		t.Errorf("after the context's end: %v", err)
 	}
-	if err := syscall.Kill(pid, 0); err != nil {
-		t.Errorf("the program has ended: %v", err)
+	if !alive(pid) {
+		t.Error("the program has ended")
 	}
 }
 
 // While servers come and go all the time, no Call fails.
 func TestCallWhileServersEnd(t *testing.T) {
-	d := server(t, "idle=10ms")
+	d := server(t, "idle=50ms")
 	census := filepath.Join(t.TempDir(), "census")
 	d.Args = append(d.Args, "census="+census)
-	n := 100
-	if raceEnabled {
-		n = 30
-	}
+	const n = 30
 	var all sync.WaitGroup
 	for range 3 {
 		all.Go(func() {
 			for i := range n {
-				if _, err := d.Call(t.Context(), []byte("pid")); err != nil {
+				if _, err := d.Call(t.Context(), []byte("pid")); err != nil && !isUnclear(err) {
 					t.Errorf("call %d: %v", i, err)
 					return
 				}
-				<-time.After(time.Duration(i) * 200 * time.Microsecond) // the next may meet its end
+				// The next one may meet the server's end.
+				<-time.After(48*time.Millisecond + time.Duration(i)*200*time.Microsecond)
 			}
 		})
 	}
 	all.Wait()
 	started, _ := os.ReadFile(census)
 	t.Logf("%d calls, %d servers", 3*n, bytes.Count(started, []byte("\n")))
+}
+
+// isUnclear reports whether a call failed for what it may do on Windows: a pipe
+// takes bytes until it is closed, so it is not known whether the server has
+// seen those that came last.
+func isUnclear(err error) bool {
+	var e *simpleipc.Error
+	return runtime.GOOS == "windows" && errors.As(err, &e) && e.MaybeSeen && errors.Is(err, simpleipc.ErrConnClosed)
 }
 
 // newer returns a Check that wants at least this version, as docs/daemons.md
@@ -344,13 +358,13 @@ func TestUpgrade(t *testing.T) {
 	for range 10 {
 		all.Go(func() {
 			for range 5 {
-				if v, err := upgraded.Call(t.Context(), []byte("version")); err != nil || string(v) != "2" {
+				if v, err := upgraded.Call(t.Context(), []byte("version")); !isUnclear(err) && (err != nil || string(v) != "2") {
 					t.Errorf("%q, %v", v, err)
 				}
 			}
 		})
 		all.Go(func() {
-			if v, err := old.Call(t.Context(), []byte("version")); err != nil || string(v) != "1" && string(v) != "2" {
+			if v, err := old.Call(t.Context(), []byte("version")); !isUnclear(err) && (err != nil || string(v) != "1" && string(v) != "2") {
 				t.Errorf("%q, %v", v, err)
 			}
 		})
@@ -394,6 +408,9 @@ func TestUpgradeInVain(t *testing.T) {
 // Stop returns when the server has given its path up, though it has yet to
 // answer what it was asked before.
 func TestStopDoesNotWaitForAnswers(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("the name of a pipe is in use as long as a connection is")
+	}
 	d := server(t)
 	c, err := d.Dial(t.Context())
 	if err != nil {
@@ -407,8 +424,8 @@ func TestStopDoesNotWaitForAnswers(t *testing.T) {
 		t.Error(err)
 	}
 	pid := c.Peer().PID
-	if err := syscall.Kill(pid, 0); err != nil {
-		t.Errorf("the server has ended: %v", err)
+	if !alive(pid) {
+		t.Error("the server has ended")
 	}
 	r.Close() // which the server need not answer any more
 	c.Close()
@@ -439,51 +456,10 @@ func TestStopFails(t *testing.T) {
 	}
 }
 
-// The server has nothing of its starter.
-func TestDetached(t *testing.T) {
-	d := server(t)
-	d.Dir = "/"
-	inherited, err := os.Open("/dev/null")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer inherited.Close()
-	fd := int(inherited.Fd())
-	if _, err := unix.FcntlInt(uintptr(fd), unix.F_SETFD, 0); err != nil {
-		t.Fatal(err)
-	}
-	pid := ask(t, d, "pid")
-	for request, want := range map[string]string{
-		"session":                     pid,
-		"dir":                         "/",
-		"env " + stderrEnv:            "",
-		"file 0":                      os.DevNull,
-		"file 1":                      os.DevNull,
-		"file 2":                      os.DevNull,
-		"file " + strconv.Itoa(fd):    "",
-		"env " + roleEnv:              "server",
-		"say nobody listens to this":  "",
-		"file " + strconv.Itoa(10000): "closed",
-	} {
-		got := ask(t, d, request)
-		if request == "file "+strconv.Itoa(fd) {
-			if got == os.DevNull {
-				t.Errorf("%q: the descriptor was inherited", request)
-			}
-			continue
-		}
-		if got != want {
-			t.Errorf("%q: %q", request, got)
-		}
-	}
-	if flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0); err != nil || flags != 0 {
-		t.Errorf("the descriptor's flags have become %d, %v", flags, err)
-	}
-}
-
 func TestLog(t *testing.T) {
+	logFile := filepath.Join(t.TempDir(), "log")
 	d := server(t)
-	d.Log = filepath.Join(t.TempDir(), "log")
+	d.Log = logFile
 	ask(t, d, "say hello")
 	stop(t, d)
 	ask(t, d, "say it again")
@@ -494,7 +470,7 @@ func TestLog(t *testing.T) {
 	if want := "getting ready\nstdout hello\nstderr hello\ngetting ready\nstdout it again\nstderr it again\n"; string(text) != want {
 		t.Errorf("the log is %q", text)
 	}
-	if info, _ := os.Stat(d.Log); info.Mode() != 0o600 {
+	if info, _ := os.Stat(d.Log); info.Mode() != 0o600 && runtime.GOOS != "windows" {
 		t.Errorf("its mode is %v", info.Mode())
 	}
 }

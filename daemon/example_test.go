@@ -2,7 +2,6 @@ package daemon_test
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log"
 	"os"
@@ -51,21 +50,6 @@ func ExampleDaemon_check() {
 		log.Fatal(err)
 	}
 	defer c.Close()
-}
-
-// The error of a server that does not start shows what it has said.
-func ExampleStartError() {
-	d := daemon.Daemon{
-		Path:    filepath.Join(os.TempDir(), "no-such-server.ipc"),
-		Program: "sh",
-		Args:    []string{"-c", "echo 'cannot open the database' >&2; exit 3"},
-	}
-	err := d.Start(context.Background())
-	var e *daemon.StartError
-	if errors.As(err, &e) {
-		fmt.Printf("%v: %s\n", e.Err, e.Stderr)
-	}
-	// Output: exit status 3: cannot open the database
 }
 
 // The daemon: it holds its path, gets ready, and serves until it is asked to

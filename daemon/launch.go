@@ -84,7 +84,12 @@ func (d *Daemon) launch(ctx, within context.Context) (*simpleipc.Conn, error) {
 	}
 	switch {
 	case err == nil:
-		return d.checked(within, c)
+		p.settle(within, c.Peer().PID)
+		if c, err = d.checked(within, c); err != nil {
+			hangUp(c)
+			return nil, err
+		}
+		return c, nil
 	case ctx.Err() != nil:
 		return nil, err
 	case !needsStart(err) && within.Err() == nil:
@@ -129,7 +134,7 @@ func (d *Daemon) spawn() (*process, error) {
 	p.cmd.Dir = d.Dir
 	p.cmd.Env = slices.Clone(d.Env)
 	if d.Env == nil {
-		p.cmd.Env = os.Environ()
+		p.cmd.Env = slices.DeleteFunc(os.Environ(), isSystemd)
 	}
 	if d.Log != "" {
 		p.messages, err = os.OpenFile(d.Log, os.O_RDWR|os.O_CREATE|os.O_APPEND, 0o600)
@@ -156,12 +161,37 @@ func (d *Daemon) spawn() (*process, error) {
 	return p, nil
 }
 
+// isSystemd reports whether a variable is meant by systemd for this process,
+// which may be a service.
+func isSystemd(variable string) bool {
+	name, _, _ := strings.Cut(variable, "=")
+	switch name {
+	case "LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES", "NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC":
+		return true
+	}
+	return false
+}
+
 func (p *process) hasEnded() bool {
 	select {
 	case <-p.ended:
 		return true
 	default:
 		return false
+	}
+}
+
+// settle is called when a server listens, which may be another process's. Then
+// the program is about to find that out and to end, which is waited for: if that
+// server ended first, the program would become a server nobody has asked for.
+func (p *process) settle(ctx context.Context, server int) {
+	if isOf(server, p.cmd.Process.Pid) {
+		return
+	}
+	select {
+	case <-p.ended:
+	case <-time.After(endPatience): // it is a server all the same, in its own way
+	case <-ctx.Done():
 	}
 }
 

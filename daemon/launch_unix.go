@@ -73,12 +73,23 @@ func discardStderr() error {
 // askToEnd asks a process to end in order.
 func askToEnd(p *os.Process) { _ = p.Signal(syscall.SIGTERM) } // unless it has ended
 
+// isOf reports whether a process is one that was started, or is one of those
+// that it has started. If the system does not tell the ID, it is taken for one.
+func isOf(pid, started int) bool {
+	if pid <= 0 || pid == started {
+		return true
+	}
+	session, err := unix.Getsid(pid)
+	return err == nil && session == started
+}
+
 // starting is held while descriptors are kept from being inherited.
 var starting sync.Mutex
 
 // startDetached starts a program in a session of its own. The files which this
 // process has inherited are not passed on; those which it has opened itself
-// are not anyway.
+// are not anyway. In this moment, they are not passed on to a process that
+// another goroutine starts, either.
 func startDetached(cmd *exec.Cmd) error {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	starting.Lock()

@@ -2,19 +2,16 @@ package daemon
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
 	"go.uber.org/goleak"
-	"golang.org/x/sys/unix"
 
 	"example.com/simpleipc"
 )
@@ -81,8 +78,7 @@ func serverRole(args []string) error {
 			dir, _ := os.Getwd()
 			fmt.Fprint(w, dir)
 		case "session":
-			sid, _ := unix.Getsid(0)
-			fmt.Fprint(w, sid)
+			fmt.Fprint(w, session())
 		case "file": // what a descriptor is
 			fmt.Fprint(w, fileOfDescriptor(rest))
 		case "say":
@@ -100,14 +96,6 @@ func serverRole(args []string) error {
 	}
 	fmt.Fprintln(os.Stderr, "getting ready")
 	return Serve(context.Background(), srv, l)
-}
-
-func fileOfDescriptor(fd string) string {
-	target, err := os.Readlink("/proc/self/fd/" + fd)
-	if err != nil {
-		return "closed"
-	}
-	return target
 }
 
 // failRole ends like a program that cannot serve. It says as many lines as
@@ -189,9 +177,19 @@ func stop(t testing.TB, d *Daemon) {
 // gone waits until a process has ended.
 func gone(t testing.TB, pid int) {
 	t.Helper()
-	eventually(t, fmt.Sprintf("process %d is gone", pid), func() bool {
-		return errors.Is(syscall.Kill(pid, 0), syscall.ESRCH)
-	})
+	eventually(t, fmt.Sprintf("process %d is gone", pid), func() bool { return !alive(pid) })
+}
+
+// kill ends a process as it stands.
+func kill(t testing.TB, pid int) {
+	t.Helper()
+	p, err := os.FindProcess(pid)
+	if err == nil {
+		err = p.Kill()
+	}
+	if err != nil {
+		t.Error(err)
+	}
 }
 
 // eventually waits until ok.

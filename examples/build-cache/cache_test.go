@@ -450,8 +450,8 @@ func TestDaemonEnds(t *testing.T) {
 	}
 	each(func(key string, b []byte) { mustPut(t, c, key, b) })
 	for _, end := range []func(pid int) error{
-		func(pid int) error { return syscall.Kill(pid, syscall.SIGKILL) },
-		func(pid int) error { return syscall.Kill(pid, syscall.SIGTERM) },
+		func(pid int) error { return sendSignal(pid, syscall.SIGKILL) },
+		func(pid int) error { return sendSignal(pid, syscall.SIGTERM) },
 		func(int) error { return d.Stop(t.Context()) },
 	} {
 		pid, err := daemonPID(o.dir)
@@ -521,4 +521,12 @@ func TestSilentDaemon(t *testing.T) {
 			}
 		})
 	}
+}
+
+func sendSignal(pid int, s os.Signal) error {
+	p, err := os.FindProcess(pid)
+	if err != nil {
+		return err
+	}
+	return p.Signal(s)
 }

@@ -65,7 +65,7 @@ func TestScripts(t *testing.T) {
 func cmdKillDaemon(ts *testscript.TestScript, _ bool, args []string) {
 	pid, err := daemonPID(ts.MkAbs(args[0]))
 	ts.Check(err)
-	ts.Check(syscall.Kill(pid, syscall.SIGKILL))
+	ts.Check(sendSignal(pid, syscall.SIGKILL))
 	ts.Check(awaitEnd(pid))
 }
 
@@ -118,7 +118,7 @@ func awaitEnd(pid int) error {
 	defer tick.Stop()
 	for late := time.After(patience); ; {
 		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-		if err != nil && syscall.Kill(pid, 0) != nil || strings.Contains(string(stat), ") Z ") {
+		if err != nil && sendSignal(pid, syscall.Signal(0)) != nil || strings.Contains(string(stat), ") Z ") {
 			return nil
 		}
 		select {

@@ -1,0 +1,101 @@
+package daemon
+
+import (
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"golang.org/x/sys/windows"
+)
+
+// lockDirectory locks a directory for who starts a server in it, until unlock
+// is called or the process ends, and reports whether it could. It needs no
+// directory: the lock is that there is an object of this name.
+func lockDirectory(name string) (unlock func(), locked bool) {
+	nothing := func() {}
+	if abs, err := filepath.Abs(name); err == nil {
+		name = abs
+	}
+	// The names of objects have no backslashes.
+	object, err := windows.UTF16PtrFromString(fmt.Sprintf(`Local\simpleipc-%x`, sha256.Sum256([]byte(strings.ToLower(name)))))
+	if err != nil {
+		return nothing, true
+	}
+	h, err := windows.CreateMutex(nil, false, object)
+	switch {
+	case errors.Is(err, windows.ERROR_ALREADY_EXISTS):
+		windows.CloseHandle(h)
+		return nothing, false
+	case err != nil:
+		return nothing, true // it cannot be known
+	}
+	return func() { windows.CloseHandle(h) }, true
+}
+
+// unnamedFile makes a file that vanishes when nobody has it open any more. A
+// pipe would break when this process ends.
+func unnamedFile() (*os.File, error) {
+	f, err := os.CreateTemp("", "daemon")
+	if err != nil {
+		return nil, err
+	}
+	name := f.Name()
+	f.Close()
+	p, err := windows.UTF16PtrFromString(name)
+	if err != nil {
+		return nil, err
+	}
+	h, err := windows.CreateFile(p, windows.GENERIC_READ|windows.GENERIC_WRITE,
+		windows.FILE_SHARE_READ|windows.FILE_SHARE_WRITE|windows.FILE_SHARE_DELETE, nil,
+		windows.OPEN_EXISTING, windows.FILE_ATTRIBUTE_TEMPORARY|windows.FILE_FLAG_DELETE_ON_CLOSE, 0)
+	if err != nil {
+		return nil, &os.PathError{Op: "open", Path: name, Err: err}
+	}
+	return os.NewFile(uintptr(h), name), nil
+}
+
+// fileID returns a text by which another process can tell that it has the same
+// file.
+func fileID(f *os.File) string {
+	var info windows.ByHandleFileInformation
+	if err := windows.GetFileInformationByHandle(windows.Handle(f.Fd()), &info); err != nil {
+		return ""
+	}
+	return fmt.Sprintf("%d:%d:%d", info.VolumeSerialNumber, info.FileIndexHigh, info.FileIndexLow)
+}
+
+// discardStderr lets standard error go to the null device from now on.
+func discardStderr() error {
+	null, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	if err := windows.SetStdHandle(windows.STD_ERROR_HANDLE, windows.Handle(null.Fd())); err != nil {
+		null.Close()
+		return err
+	}
+	old := os.Stderr
+	os.Stderr = null
+	return old.Close()
+}
+
+// isOf reports whether a process is the one that was started.
+func isOf(pid, started int) bool { return pid <= 0 || pid == started }
+
+// askToEnd ends a process, since one without a console cannot be asked.
+func askToEnd(p *os.Process) { _ = p.Kill() } // unless it has ended
+
+// startDetached starts a program in a group of its own and without a console.
+// It inherits no handle but its standard ones.
+func startDetached(cmd *exec.Cmd) error {
+	cmd.SysProcAttr = &syscall.SysProcAttr{
+		HideWindow:    true,
+		CreationFlags: windows.DETACHED_PROCESS | windows.CREATE_NEW_PROCESS_GROUP,
+	}
+	return cmd.Start()
+}
