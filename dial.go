@@ -13,13 +13,15 @@ import (
 // concurrently.
 type Dialer struct {
 	// Timeout is how long to wait for a server that is busy or missing, as
-	// the next two fields allow; 1 second if it is 0, and no time at all if it
-	// is negative. It does not bound the exchange: that is for the context.
+	// the next two fields allow; 1 second (on Windows, 30) if it is 0, and no
+	// time at all if it is negative. It does not bound the exchange: that is
+	// for the context.
 	Timeout time.Duration
 
 	// NoWaitBusy fails at once if the path is [NotListening]. Otherwise it is
 	// tried again until Timeout has passed, for a socket does not tell whether
-	// its server is busy or has died.
+	// its server is busy or has died. A pipe, on Windows, has a server: it is
+	// busy, or ending.
 	NoWaitBusy bool
 
 	// WaitNotFound tries again, until Timeout has passed, if the path is
@@ -37,10 +39,7 @@ type Dialer struct {
 	Authorize func(Peer) error
 }
 
-const (
-	defaultDialTimeout = 1 * time.Second
-	defaultMaxResponse = DefaultMaxRequest
-)
+const defaultMaxResponse = DefaultMaxRequest
 
 // Call sends request to the server at path with the zero [Dialer] and returns
 // the response; see [Dialer.Call].

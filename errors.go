@@ -14,8 +14,8 @@ var (
 	ErrNotListening = errors.New("no server is listening")
 
 	// ErrBusy: a server is there, but more clients than it can queue want to
-	// connect just now. It comes with ErrNotListening, and only on Linux, where
-	// a socket can be told from that of a dead server.
+	// connect just now. It comes with ErrNotListening, and only on Linux and
+	// Windows, where it can be told from a dead server.
 	ErrBusy = errors.New("the server has no room for another connection")
 
 	// ErrInvalidPath: the path cannot be that of a server. The client's state

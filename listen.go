@@ -17,8 +17,16 @@ type ListenConfig struct {
 	// has wider ones, from its creation on, and has these whatever the umask
 	// is. To connect, a process needs the permission to write. To let the
 	// users of a group connect, set it to 0660 and the server's Authorize to
-	// a function that lets them pass.
+	// a function that lets them pass. Windows ignores it.
 	Mode fs.FileMode
+
+	// SecurityDescriptor is who may connect to the pipe on Windows, in the
+	// security descriptor definition language (SDDL). If it is empty, it is
+	// the user of this process, who also owns the pipe. To let others connect
+	// and not, as GENERIC_WRITE would, be a server of this pipe as well, grant
+	// them 0x12019b, and set the server's Authorize to a function that lets
+	// them pass. Other systems ignore it.
+	SecurityDescriptor string
 
 	// LockTimeout is how long to wait for another process that is just
 	// claiming the path or giving it up, 1 second if it is 0. If it is
@@ -26,7 +34,7 @@ type ListenConfig struct {
 	LockTimeout time.Duration
 
 	// Backlog is how many connections may wait to be accepted, as many as the
-	// system allows if it is 0.
+	// system allows if it is 0. On Windows it is 64 then, and at most 1024.
 	Backlog int
 }
 

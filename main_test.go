@@ -38,7 +38,8 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(descriptorCheck{m})
 }
 
-// A descriptorCheck fails if the tests leave descriptors open.
+// A descriptorCheck fails if the tests leave descriptors open, where these can
+// be counted.
 type descriptorCheck struct{ *testing.M }
 
 func (c descriptorCheck) Run() int {
@@ -129,22 +130,6 @@ func tempPath(t testing.TB) string {
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
 	return filepath.Join(dir, "sock")
-}
-
-// wantFiles checks which files there are beside path.
-func wantFiles(t testing.TB, path string, want ...string) {
-	t.Helper()
-	entries, err := os.ReadDir(filepath.Dir(path))
-	if err != nil {
-		t.Fatal(err)
-	}
-	got := []string{}
-	for _, e := range entries {
-		got = append(got, e.Name())
-	}
-	if fmt.Sprint(got) != fmt.Sprint(append([]string{}, want...)) {
-		t.Errorf("files: %q, want %q", got, want)
-	}
 }
 
 // A server under test.
@@ -264,16 +249,16 @@ func dial(t testing.TB, path string) *Conn {
 	return c
 }
 
-// rawConn connects to a socket for tests that speak the protocol by hand.
+// rawConn connects to a server for tests that speak the protocol by hand.
 func rawConn(t testing.TB, path string) socket {
 	t.Helper()
-	s, err := connect(path)
+	c, err := new(Dialer).DialRaw(t.Context(), path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { s.Close() })
-	s.SetDeadline(time.Now().Add(patience))
-	return s
+	t.Cleanup(func() { c.Close() })
+	c.SetDeadline(time.Now().Add(patience))
+	return c.sock
 }
 
 func send(t testing.TB, w io.Writer, bytes string) {
@@ -299,12 +284,6 @@ func wantHangUp(t testing.TB, r io.Reader) {
 	if len(b) > 0 || errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Errorf("got %q, %v; want the connection closed", b, err)
 	}
-}
-
-// openFiles returns the number of this process's open descriptors.
-func openFiles() (int, error) {
-	entries, err := os.ReadDir("/dev/fd")
-	return len(entries), err
 }
 
 type syncBuffer struct {

@@ -3,7 +3,6 @@ package simpleipc
 import (
 	"errors"
 	"fmt"
-	"os"
 )
 
 // Peer is the process on the other side of a connection, as the kernel knows
@@ -12,12 +11,14 @@ import (
 // it is 0 for a process outside one's process namespace, and may belong to
 // another process when it is looked up.
 type Peer struct {
-	PID int // process ID
-	UID int // effective user ID
-	GID int // effective group ID
+	PID int    // process ID
+	UID int    // effective user ID; -1 on Windows
+	GID int    // effective group ID; -1 on Windows
+	SID string // the user's security identifier on Windows, "" elsewhere
 }
 
-// String returns "pid 1, uid 2, gid 3", without what is not known.
+// String returns "pid 1, uid 2, gid 3" or "pid 1, sid S-1-5-18", without what
+// is not known.
 func (p Peer) String() string {
 	text := ""
 	for _, f := range []struct {
@@ -30,6 +31,9 @@ func (p Peer) String() string {
 			}
 			text += fmt.Sprintf("%s %d", f.name, f.id)
 		}
+	}
+	if p.SID != "" {
+		text += ", sid " + p.SID
 	}
 	if text == "" {
 		return "unknown peer"
@@ -48,18 +52,13 @@ var unknownPeer = Peer{PID: unknown, UID: unknown, GID: unknown}
 var errPeerCredentials = errors.New("no peer credentials")
 
 // SameUser is the default for who may be on the other side: a process of this
-// process's own user or of root. For others it returns an error for which
-// errors.Is(err, ErrUnauthorized) holds.
+// process's own user or of root; on Windows, of the system. For others it
+// returns an error for which errors.Is(err, ErrUnauthorized) holds.
 //
-// Linux, macOS and FreeBSD tell the peer's user. Where the platform does not,
-// every peer passes, and the permissions of the socket, which is 0600 unless
-// widened, and of its directory are what keeps others out.
-func SameUser(p Peer) error {
-	if p.UID == unknown || p.UID == 0 || p.UID == os.Geteuid() {
-		return nil
-	}
-	return fmt.Errorf("%w: it runs as user %d, not as user %d or root", ErrUnauthorized, p.UID, os.Geteuid())
-}
+// Linux, macOS, FreeBSD and Windows tell the peer's user. Where the platform
+// does not, every peer passes, and the permissions of the socket, which is
+// 0600 unless widened, and of its directory are what keeps others out.
+func SameUser(p Peer) error { return sameUser(p) }
 
 // AnyUser is for Authorize fields: it lets every peer pass.
 func AnyUser(Peer) error { return nil }

@@ -25,7 +25,8 @@ func (c *RawConn) Read(p []byte) (int, error) { return c.sock.Read(p) }
 func (c *RawConn) Write(p []byte) (int, error) { return c.sock.Write(p) }
 
 // CloseWrite lets the peer read io.EOF, while what it writes can still be
-// read. In the Simple IPC protocol a client must not do so.
+// read. In the Simple IPC protocol a client must not do so. Windows' pipes
+// cannot do so: errors.Is finds [errors.ErrUnsupported] in its error there.
 func (c *RawConn) CloseWrite() error { return c.sock.closeWrite() }
 
 // SetDeadline makes reading and writing fail from t on; the zero time is no

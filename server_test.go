@@ -12,7 +12,6 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 )
@@ -440,7 +439,7 @@ func TestPeerOfRequest(t *testing.T) {
 		_, err := fmt.Fprint(w, r.Peer)
 		return err
 	})})
-	me := Peer{PID: os.Getpid(), UID: os.Geteuid(), GID: os.Getegid()}
+	me := thisProcess()
 	wantCall(t, s.path, "", me.String())
 	if p := dial(t, s.path).Peer(); p != me {
 		t.Errorf("the client sees %v, want %v", p, me)
@@ -460,9 +459,9 @@ func TestEmptyRequestIsNotNil(t *testing.T) {
 // TestIdleConnections holds many connections on which nothing happens, and
 // calls besides.
 func TestIdleConnections(t *testing.T) {
-	n := 10000
+	n := idleConnections
 	if testing.Short() {
-		n = 1000
+		n = min(n, 1000)
 	}
 	if limit := openFileLimit(t); limit < uint64(n)+100 {
 		t.Skipf("no more than %d descriptors here", limit)
@@ -489,16 +488,6 @@ func TestIdleConnections(t *testing.T) {
 			t.Errorf("an idle connection takes %d bytes", each)
 		}
 	}
-}
-
-// openFileLimit is how many descriptors this process may have open; the Go
-// runtime has raised it as far as it may.
-func openFileLimit(t testing.TB) uint64 {
-	var limit syscall.Rlimit
-	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
-		t.Fatal(err)
-	}
-	return uint64(limit.Cur)
 }
 
 // residentMemory returns a process's resident memory in bytes, if /proc tells.
@@ -562,25 +551,14 @@ func TestIdleTimeoutIsClean(t *testing.T) {
 			answered++
 		case errors.As(err, &e) && !e.MaybeSeen:
 			closed++
+		case runtime.GOOS == "windows" && errors.Is(err, ErrConnClosed):
+			closed++ // a pipe takes bytes until it is closed, seen or not
 		default:
 			t.Errorf("call: %v", err)
 		}
 		c.Close()
 	}
 	t.Logf("%d answered, %d closed before", answered, closed)
-}
-
-func TestSameUser(t *testing.T) {
-	me := os.Geteuid()
-	// Where int has 32 bits, a large ID is negative, and not unknown.
-	for uid, ok := range map[int]bool{me: true, 0: true, me + 1: false, unknown: true, -294967296: false} {
-		if err := SameUser(Peer{PID: 1, UID: uid, GID: 1}); (err == nil) != ok || !ok && !errors.Is(err, ErrUnauthorized) {
-			t.Errorf("uid %d: %v", uid, err)
-		}
-	}
-	if err := AnyUser(Peer{UID: me + 1}); err != nil {
-		t.Error(err)
-	}
 }
 
 func TestServeOnce(t *testing.T) {

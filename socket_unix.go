@@ -13,8 +13,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// maxAddress is the length of the longest path that a socket address holds.
-const maxAddress = len(unix.RawSockaddrUnix{}.Path) - 1
+const (
+	// maxAddress is the length of the longest path that a socket address holds.
+	maxAddress = len(unix.RawSockaddrUnix{}.Path) - 1
+
+	// defaultDialTimeout is short, because the server may well have died.
+	defaultDialTimeout = 1 * time.Second
+)
 
 var (
 	errNotSocket = errors.New("something that is not a socket is there")

@@ -9,8 +9,6 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"example.com/simpleipc/pktline"
 )
 
@@ -176,11 +174,6 @@ func TestMessagesOfAllShapes(t *testing.T) {
 			t.Errorf("%.40q: got %.40q, %v; want %.40q", tt.sent, got, err, tt.want)
 		}
 	}
-}
-
-// halfClose ends what c sends.
-func halfClose(c socket) {
-	c.control(func(fd int) error { return unix.Shutdown(fd, unix.SHUT_WR) })
 }
 
 // FuzzServer sends any bytes to a server, split in two anywhere. Whatever it
