@@ -117,14 +117,13 @@ func (b *benchmark) measure(ctx context.Context, limit time.Duration, count int6
 	if count > 0 {
 		m.left.Store(count)
 	}
-	began := time.Now()
-	end := began.Add(limit)
+	began := clock()
+	end := time.Duration(math.MaxInt64)
 	if limit > 0 {
+		end = began + limit
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithDeadline(ctx, end.Add(lateTime))
+		ctx, cancel = context.WithTimeout(ctx, limit+lateTime)
 		defer cancel()
-	} else {
-		end = began.Add(math.MaxInt64)
 	}
 	var calling sync.WaitGroup
 	for _, c := range b.callers {
@@ -142,12 +141,13 @@ func (b *benchmark) measure(ctx context.Context, limit time.Duration, count int6
 		case <-ended:
 			return m
 		case <-tick.C:
-			done, total := int64(time.Since(began)), int64(limit)
+			took := clock() - began
+			done, total := int64(took), int64(limit)
 			n := m.latencies.n.Load()
 			if count > 0 {
 				done, total = n, count
 			}
-			bar.draw(done, total, fmt.Sprintf("%d requests, %.0f/s", n, float64(n)/time.Since(began).Seconds()))
+			bar.draw(done, total, fmt.Sprintf("%d requests, %.0f/s", n, float64(n)/took.Seconds()))
 		}
 	}
 }
@@ -174,21 +174,21 @@ type caller struct {
 }
 
 // call calls until there are no more calls to begin, or no time.
-func (c *caller) call(ctx context.Context, m *measurement, began, end time.Time) {
+func (c *caller) call(ctx context.Context, m *measurement, began, end time.Duration) {
 	took := time.Duration(0)
 	for m.left.Add(-1) >= 0 {
-		start := time.Now()
-		if start.After(end) || ctx.Err() != nil {
+		start := clock()
+		if start > end || ctx.Err() != nil {
 			break
 		}
 		err := c.exchange(ctx)
-		now := time.Now()
+		now := clock()
 		if ctx.Err() == nil {
-			took = now.Sub(began)
+			took = now - began
 		}
 		switch {
 		case err == nil:
-			m.latencies.add(now.Sub(start))
+			m.latencies.add(now - start)
 			m.received.Add(int64(len(c.response)))
 		case errors.Is(ctx.Err(), context.Canceled):
 			// The user has had enough: nothing has failed.

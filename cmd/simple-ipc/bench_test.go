@@ -6,11 +6,9 @@ import (
 	"encoding/json"
 	"errors"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 
@@ -107,25 +105,20 @@ func TestMeasureInterrupted(t *testing.T) {
 }
 
 func TestBenchInterrupted(t *testing.T) {
-	exe, err := exec.LookPath("simple-ipc")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var cmd *exec.Cmd
+	var interruptIt func() error
 	var requests atomic.Int64
 	started := make(chan struct{})
 	path := serve(t, simpleipc.HandlerFunc(func(context.Context, *simpleipc.ResponseWriter, *simpleipc.Request) error {
-		if requests.Add(1) == 3 { // the first two are to try it out
-			<-started
-			cmd.Process.Signal(syscall.SIGINT)
+		if requests.Add(1) != 3 { // the first two are to try it out
+			return nil
 		}
-		return nil
+		<-started
+		return interruptIt()
 	}))
-	cmd = exec.Command(exe, "bench", "--name="+path, "--duration=1000", "--json")
-	cmd.Env = append(os.Environ(), "GORACE=atexit_sleep_ms=0")
+	cmd, interruptIt := interruptibleTool(t, "bench", "--name="+path, "--duration=1000", "--json")
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
-	err = cmd.Start()
+	err := cmd.Start()
 	close(started)
 	if err == nil {
 		kill := time.AfterFunc(testPatience, func() { cmd.Process.Kill() })

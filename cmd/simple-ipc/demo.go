@@ -63,7 +63,7 @@ func firstSteps() []step {
 		{"multiple --threads=7", (*demo).manyCallers},
 		{"bench --duration=0.5", (*demo).measure},
 		{"proxy", (*demo).watch},
-		{"run-daemon --exec tr a-z A-Z", (*demo).runCommand},
+		{"run-daemon --exec, as a relay", (*demo).runCommand},
 		{"run-daemon --echo", (*demo).startEcho},
 		{"send --file --output", (*demo).sendFromFile},
 	}
@@ -72,7 +72,7 @@ func firstSteps() []step {
 // lastSteps are what it does then.
 func lastSteps() []step {
 	return []step{
-		{"run-daemon, ended by SIGTERM", (*demo).endEcho},
+		{"run-daemon, ended by " + howToEnd, (*demo).endEcho},
 		{"stop-daemon", succeeds("stop-daemon")},
 		{"is-active, after that", fails("path not found", "is-active")},
 		{"send ping, after that", fails("path not found", "send", "ping")},
@@ -174,7 +174,7 @@ func roundTime(d time.Duration) string {
 func (d *demo) command(ctx context.Context, name string, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, d.exe, args[0], "--name="+name)
 	cmd.Args = append(cmd.Args, args[1:]...)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.SysProcAttr = ownGroup()
 	cmd.WaitDelay = time.Second
 	return cmd
 }

@@ -1,24 +1,24 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
 
 	"example.com/simpleipc"
 )
 
-// start starts what listens at path, in the foreground as far as there is one.
-func (d *demo) start(path string, cmd *exec.Cmd) error {
+// start starts a server at path, in the foreground.
+func (d *demo) start(path string, args ...string) error {
+	cmd := d.command(context.Background(), path, append([]string{"run-daemon"}, args...)...)
 	if err := cmd.Start(); err != nil {
 		return err
 	}
@@ -35,7 +35,7 @@ func (d *demo) ask(path, request string) (string, error) {
 	return string(answer), err
 }
 
-// end ends what was started, in order.
+// end ends the server at path, in order.
 func (d *demo) end(path string) error {
 	cmd := d.running[path]
 	if cmd == nil {
@@ -44,9 +44,13 @@ func (d *demo) end(path string) error {
 	delete(d.running, path)
 	kill := time.AfterFunc(patience, func() { _ = cmd.Process.Kill() })
 	defer kill.Stop()
-	_ = cmd.Process.Signal(syscall.SIGTERM) // Wait tells if it has ended
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	if askToEnd(ctx, path, cmd.Process) != nil { // it is not ready, or has ended
+		_ = cmd.Process.Kill()
+	}
 	err := cmd.Wait()
-	if _, serr := os.Lstat(path); err == nil && serr == nil {
+	if s, _ := simpleipc.Probe(ctx, path); err == nil && s != simpleipc.PathNotFound {
 		err = errors.New("its socket stayed behind")
 	}
 	return err
@@ -54,8 +58,7 @@ func (d *demo) end(path string) error {
 
 // startEcho starts the server for files.
 func (d *demo) startEcho() (string, error) {
-	err := d.start(d.echo, d.command(context.Background(), d.echo, "run-daemon", "--echo"))
-	if err != nil {
+	if err := d.start(d.echo, "--echo"); err != nil {
 		return "", err
 	}
 	answer, err := d.ask(d.echo, "echo hello")
@@ -66,21 +69,20 @@ func (d *demo) startEcho() (string, error) {
 }
 
 func (d *demo) endEcho() (string, error) {
-	return "ok, and its socket is gone", d.end(d.echo)
+	return "ok, and its path is free", d.end(d.echo)
 }
 
-// runCommand lets a server run a command.
+// runCommand lets a server run a command: one that asks another server.
 func (d *demo) runCommand() (string, error) {
 	path := filepath.Join(d.dir, "exec")
-	err := d.start(path, d.command(context.Background(), path, "run-daemon", "--exec", "tr", "a-z", "A-Z"))
-	if err != nil {
+	if err := d.start(path, "--exec", d.exe, "send", "--file=-", "--name="+d.name); err != nil {
 		return "", err
 	}
-	answer, err := d.ask(path, "hello, world")
-	if err == nil && answer != "HELLO, WORLD" {
-		err = fmt.Errorf("it answered %q", answer)
+	answer, err := d.ask(path, "ping")
+	if err == nil && answer != "pong\n" {
+		err = fmt.Errorf("it answered %q instead of \"pong\\n\"", answer)
 	}
-	return "hello, world: " + answer, errors.Join(err, d.end(path))
+	return "ping, passed on: " + strings.TrimSpace(answer), errors.Join(err, d.end(path))
 }
 
 // sendFromFile lets a request come from a file, and its response go to one.
@@ -121,24 +123,34 @@ func (d *demo) measure() (string, error) {
 
 // watch looks at what passes.
 func (d *demo) watch() (string, error) {
+	ctx, cancel := context.WithTimeout(d.ctx, patience)
 	path := filepath.Join(d.dir, "proxy")
-	cmd := d.command(context.Background(), d.name, "proxy", "--listen="+path)
-	var out bytes.Buffer
-	cmd.Stdout = &out
-	if err := d.start(path, cmd); err != nil {
+	cmd := d.command(ctx, d.name, "proxy", "--listen="+path)
+	out, err := cmd.StdoutPipe()
+	if err == nil {
+		err = cmd.Start()
+	}
+	if err != nil {
+		cancel()
 		return "", err
 	}
-	_, err := d.ask(path, "ping")
-	if err = errors.Join(err, d.end(path)); err != nil {
+	defer func() {
+		cancel()
+		_ = cmd.Wait() // it was killed
+	}()
+	if _, err := d.ask(path, "ping"); err != nil {
 		return "", err
 	}
-	lines := out.String()
-	packets := strings.Count(lines, " -> ") + strings.Count(lines, " <- ")
-	_, exchange, found := strings.Cut(lines, " exchange 1: ")
-	if !found {
-		return "", fmt.Errorf("it saw no exchange: %s", lines)
+	packets := 0
+	for lines := bufio.NewScanner(out); lines.Scan(); {
+		line := lines.Text()
+		if strings.Contains(line, " -> ") || strings.Contains(line, " <- ") {
+			packets++
+		}
+		if _, exchange, found := strings.Cut(line, " exchange 1: "); found {
+			_, took, _ := strings.Cut(exchange, " in ")
+			return fmt.Sprintf("%d packets, answered in %s", packets, took), nil
+		}
 	}
-	exchange, _, _ = strings.Cut(exchange, "\n")
-	_, took, _ := strings.Cut(exchange, " in ")
-	return fmt.Sprintf("%d packets, answered in %s", packets, took), nil
+	return "", fmt.Errorf("it saw no exchange, only %d packets", packets)
 }

@@ -48,23 +48,22 @@ func (h *commandHandler) ServeIPC(ctx context.Context, w *simpleipc.ResponseWrit
 		return context.Cause(ctx)
 	}
 	cmd := &exec.Cmd{
-		Path:        h.program,
-		Args:        h.args,
-		Env:         h.environment(r.Peer),
-		Stdin:       r,
-		Stdout:      promptWriter{w},
-		Stderr:      os.Stderr, // as it is: what a command leaves behind may keep it open
-		SysProcAttr: ownGroup(),
-		WaitDelay:   h.linger,
+		Path:      h.program,
+		Args:      h.args,
+		Env:       h.environment(r.Peer),
+		Stdin:     r,
+		Stdout:    promptWriter{w},
+		Stderr:    os.Stderr, // as it is: what a command leaves behind may keep it open
+		WaitDelay: h.linger,
 	}
-	if err := cmd.Start(); err != nil {
+	kill, err := startGroup(cmd)
+	if err != nil {
 		return fmt.Errorf("cannot run '%s': %w", h.args[0], err)
 	}
 	// Not exec.CommandContext: that ends when the command does, and processes
 	// that hold its output open may be left.
-	kill := func() { killGroup(cmd.Process.Pid) }
 	defer context.AfterFunc(ctx, kill)()
-	err := cmd.Wait()
+	err = cmd.Wait()
 	switch {
 	case ctx.Err() != nil:
 		return context.Cause(ctx)
@@ -90,7 +89,8 @@ func (h *commandHandler) environment(p simpleipc.Peer) []string {
 		"SIMPLE_IPC_NAME="+h.name,
 		"SIMPLE_IPC_PEER_PID="+known(p.PID),
 		"SIMPLE_IPC_PEER_UID="+known(p.UID),
-		"SIMPLE_IPC_PEER_GID="+known(p.GID))
+		"SIMPLE_IPC_PEER_GID="+known(p.GID),
+		"SIMPLE_IPC_PEER_SID="+p.SID)
 }
 
 // known returns an ID, or nothing if the platform has not told it.

@@ -7,11 +7,11 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 	"testing/iotest"
 	"time"
@@ -19,15 +19,22 @@ import (
 	"example.com/simpleipc"
 )
 
-// serveCommand serves with a shell script.
-func serveCommand(t *testing.T, linger time.Duration, script string) (path string) {
+// actingHandler returns a handler that runs act with these actions.
+func actingHandler(t *testing.T, linger time.Duration, actions string) *commandHandler {
 	t.Helper()
-	h, err := newCommandHandler([]string{"sh", "-c", script})
+	h, err := newCommandHandler(append([]string{"act"}, strings.Fields(actions)...))
 	if err != nil {
 		t.Fatal(err)
 	}
 	h.linger = linger
 	h.name = "the socket"
+	return h
+}
+
+// serveActing serves with one, and returns the path.
+func serveActing(t *testing.T, linger time.Duration, actions string) (path string) {
+	t.Helper()
+	h := actingHandler(t, linger, actions)
 	t.Cleanup(h.wait) // when the server is closed
 	return serve(t, h)
 }
@@ -35,28 +42,29 @@ func serveCommand(t *testing.T, linger time.Duration, script string) (path strin
 func TestCommandHandler(t *testing.T) {
 	t.Parallel()
 	large := strings.Repeat("0123456789abcdef", 1<<17) // more than pipes and sockets hold
-	self := fmt.Sprintf("the socket %d %d %d\n", os.Getpid(), os.Getuid(), os.Getgid())
+	self := thisProcess()
+	asker := strings.Join([]string{"the socket", known(self.PID), known(self.UID), known(self.GID), self.SID, ""}, "\n")
 	for _, tt := range []struct {
-		script, request, want string
-		err                   error // that errors.Is finds
+		actions, request, want string
+		err                    error // that errors.Is finds
 	}{
 		{"cat", "a\x00b\n", "a\x00b\n", nil},
 		{"cat", "", "", nil},
 		{"cat", large, large, nil},
-		{"tr a-z A-Z", "hello", "HELLO", nil},
-		{"true", large, "", nil},
-		{"head -c 1", large, "0", nil},
-		{"exec <&-; echo closed", large, "closed\n", nil},
-		{"exec >&-; cat >/dev/null", large, "", nil},
-		{"echo $SIMPLE_IPC_NAME $SIMPLE_IPC_PEER_PID $SIMPLE_IPC_PEER_UID $SIMPLE_IPC_PEER_GID", "", self, nil},
-		{"exit 3", "", "", simpleipc.ErrConnClosed},
-		{"cat; exit 3", "part", "", io.ErrUnexpectedEOF},
-		{"cat; exit 3", large, "", io.ErrUnexpectedEOF},
-		{"echo part; kill -KILL $$", "", "", io.ErrUnexpectedEOF},
+		{"upper", "hello", "HELLO", nil},
+		{"", large, "", nil},
+		{"head=1", large, "0", nil},
+		{"close-stdin say=closed", large, "closed\n", nil},
+		{"close-stdout skip", large, "", nil},
+		{"env=SIMPLE_IPC_NAME env=SIMPLE_IPC_PEER_PID env=SIMPLE_IPC_PEER_UID env=SIMPLE_IPC_PEER_GID env=SIMPLE_IPC_PEER_SID", "", asker, nil},
+		{"exit=3", "", "", simpleipc.ErrConnClosed},
+		{"cat exit=3", "part", "", io.ErrUnexpectedEOF},
+		{"cat exit=3", large, "", io.ErrUnexpectedEOF},
+		{"say=part kill", "", "", io.ErrUnexpectedEOF},
 	} {
-		t.Run(fmt.Sprintf("%s, %d bytes", tt.script, len(tt.request)), func(t *testing.T) {
+		t.Run(fmt.Sprintf("%s, %d bytes", tt.actions, len(tt.request)), func(t *testing.T) {
 			t.Parallel()
-			got, err := simpleipc.Call(t.Context(), serveCommand(t, testPatience, tt.script), []byte(tt.request))
+			got, err := simpleipc.Call(t.Context(), serveActing(t, testPatience, tt.actions), []byte(tt.request))
 			if !errors.Is(err, tt.err) || string(got) != tt.want {
 				t.Errorf("the answer is %.100q, %v; want %.100q, %v", got, err, tt.want, tt.err)
 			}
@@ -66,22 +74,14 @@ func TestCommandHandler(t *testing.T) {
 
 func TestCommandMissing(t *testing.T) {
 	h, err := newCommandHandler([]string{"no-such-program", "x"})
-	if h != nil || err == nil || err.Error() != "cannot run 'no-such-program': executable file not found in $PATH" {
-		t.Errorf("a missing program gives %v", err)
+	want := "cannot run 'no-such-program': " + exec.ErrNotFound.Error()
+	if h != nil || err == nil || err.Error() != want {
+		t.Errorf("a missing program gives %v, want %s", err, want)
 	}
 	// One that goes away later is an error for the client.
-	program := filepath.Join(t.TempDir(), "program")
-	if err := os.WriteFile(program, []byte("#!/bin/sh\ncat\n"), 0o700); err != nil {
-		t.Fatal(err)
-	}
-	if h, err = newCommandHandler([]string{program}); err != nil {
-		t.Fatal(err)
-	}
-	path := serve(t, h)
-	if err := os.Remove(program); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := simpleipc.Call(t.Context(), path, []byte("x")); !errors.Is(err, simpleipc.ErrConnClosed) {
+	h = actingHandler(t, testPatience, "cat")
+	h.program = filepath.Join(t.TempDir(), filepath.Base(h.program))
+	if _, err := simpleipc.Call(t.Context(), serve(t, h), []byte("x")); !errors.Is(err, simpleipc.ErrConnClosed) {
 		t.Errorf("the client gets %v", err)
 	}
 }
@@ -89,16 +89,13 @@ func TestCommandMissing(t *testing.T) {
 // A piece of a response arrives while the command still works on the next.
 func TestCommandIsPrompt(t *testing.T) {
 	t.Parallel()
-	fifo := filepath.Join(t.TempDir(), "fifo")
-	if err := syscall.Mkfifo(fifo, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	path := serveCommand(t, testPatience, "echo first; cat "+fifo)
+	goOn := filepath.Join(t.TempDir(), "go-on")
+	path := serveActing(t, testPatience, "say=first await="+goOn+" say=second")
 	r := begin(t, path, "")
 	if line := readLine(t, r); line != "first" {
 		t.Fatalf("got %q", line)
 	}
-	if err := os.WriteFile(fifo, []byte("second\n"), 0); err != nil {
+	if err := os.WriteFile(goOn, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if rest, err := io.ReadAll(r); err != nil || string(rest) != "second\n" {
@@ -109,25 +106,21 @@ func TestCommandIsPrompt(t *testing.T) {
 // All processes of a command are killed when there is nobody to answer.
 func TestCommandIsKilled(t *testing.T) {
 	t.Parallel()
-	const family = "sleep 1000 & echo $$; echo $!; wait" // both have the output open
-	const orphan = "sleep 1000 & echo $!; echo $!"       // only the second has, for longer than the first lives
-	for _, script := range []string{family, orphan} {
-		t.Run("hung up on: "+script, func(t *testing.T) {
+	const family = "pid child sleep" // both have the output open
+	const orphan = "pid child"       // only the second has, for longer than the first lives
+	for _, actions := range []string{family, orphan} {
+		t.Run("hung up on: "+actions, func(t *testing.T) {
 			t.Parallel()
-			r := begin(t, serveCommand(t, time.Hour, script), "")
+			r := begin(t, serveActing(t, time.Hour, actions), "")
 			pids := []int{readPID(t, r), readPID(t, r)}
 			r.Close()
 			for _, pid := range pids {
 				awaitEnd(t, pid)
 			}
 		})
-		t.Run("server closed: "+script, func(t *testing.T) {
+		t.Run("server closed: "+actions, func(t *testing.T) {
 			t.Parallel()
-			h, err := newCommandHandler([]string{"sh", "-c", script})
-			if err != nil {
-				t.Fatal(err)
-			}
-			h.linger = time.Hour
+			h := actingHandler(t, time.Hour, actions)
 			path := filepath.Join(t.TempDir(), "ipc")
 			srv, ended := new(simpleipc.Server), make(chan error, 1)
 			srv.Handler = h
@@ -153,7 +146,7 @@ func TestCommandIsKilled(t *testing.T) {
 // has the output open, and not at all if it has not.
 func TestCommandLeavesProcess(t *testing.T) {
 	t.Parallel()
-	r := begin(t, serveCommand(t, time.Millisecond, "echo $$; sleep 1000 & echo $!"), "")
+	r := begin(t, serveActing(t, time.Millisecond, "pid child"), "")
 	pids := []int{readPID(t, r), readPID(t, r)}
 	if rest, err := io.ReadAll(r); !errors.Is(err, io.ErrUnexpectedEOF) || len(rest) > 0 {
 		t.Errorf("the response goes on with %q and ends with %v", rest, err)
@@ -162,7 +155,7 @@ func TestCommandLeavesProcess(t *testing.T) {
 		awaitEnd(t, pid)
 	}
 
-	got, err := simpleipc.Call(t.Context(), serveCommand(t, time.Hour, "sleep 1000 >/dev/null & echo $!"), nil)
+	got, err := simpleipc.Call(t.Context(), serveActing(t, time.Hour, "quiet-child"), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -170,8 +163,15 @@ func TestCommandLeavesProcess(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
-		t.Errorf("the process in the background: %v", err)
+	if hasEnded(pid) {
+		t.Error("the process in the background has ended")
+	}
+	p, err := os.FindProcess(pid)
+	if err == nil {
+		err = p.Kill()
+	}
+	if err != nil {
+		t.Error(err)
 	}
 }
 
@@ -180,8 +180,8 @@ func TestCommandLeavesProcess(t *testing.T) {
 func TestCommandEnvironment(t *testing.T) {
 	t.Setenv("SIMPLE_IPC_PEER_PID", "1")
 	h := &commandHandler{name: "/x"}
-	got := h.environment(simpleipc.Peer{PID: 12, UID: -1, GID: 0})
-	want := []string{"SIMPLE_IPC_NAME=/x", "SIMPLE_IPC_PEER_PID=12", "SIMPLE_IPC_PEER_UID=", "SIMPLE_IPC_PEER_GID=0"}
+	got := h.environment(simpleipc.Peer{PID: 12, UID: -1, GID: 0, SID: "S-1-5-18"})
+	want := []string{"SIMPLE_IPC_NAME=/x", "SIMPLE_IPC_PEER_PID=12", "SIMPLE_IPC_PEER_UID=", "SIMPLE_IPC_PEER_GID=0", "SIMPLE_IPC_PEER_SID=S-1-5-18"}
 	if !slices.Equal(got[len(got)-len(want):], want) {
 		t.Errorf("the environment is %q", got)
 	}

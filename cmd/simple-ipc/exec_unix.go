@@ -2,10 +2,20 @@
 
 package main
 
-import "syscall"
+import (
+	"os/exec"
+	"syscall"
+)
 
-// ownGroup lets a command, and all that it starts, be a process group.
+// startGroup starts a command whose group, which is all that it starts in turn,
+// can be killed.
+func startGroup(cmd *exec.Cmd) (kill func(), err error) {
+	cmd.SysProcAttr = ownGroup()
+	if err := cmd.Start(); err != nil {
+		return nil, err
+	}
+	return func() { _ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }, nil // unless all have ended
+}
+
+// ownGroup lets a command be a process group of its own.
 func ownGroup() *syscall.SysProcAttr { return &syscall.SysProcAttr{Setpgid: true} }
-
-// killGroup kills the process group that the process leads, if there is one.
-func killGroup(pid int) { _ = syscall.Kill(-pid, syscall.SIGKILL) }

@@ -57,9 +57,12 @@ var commands = []command{
 	{
 		name:    "run-daemon",
 		summary: "serve in the foreground",
-		details: `The server ends when it is asked to quit, and on SIGTERM or SIGINT, once it has
-answered what it has been asked. A second signal ends it at once. It answers
-these requests:
+		details: `On Windows no file is made: the path gives a pipe its name. It may also be the
+name of a pipe, such as \\.\pipe\my-ipc.
+
+The server ends when it is asked to quit, and on Ctrl-C or SIGTERM, once it has
+answered what it has been asked. A second one ends it at once. It answers these
+requests:
 
   ping              with "pong"
   big               with 10000 lines in one write
@@ -77,7 +80,8 @@ The response is what it writes to its standard output, sent as it is written. If
 its exit status is not 0, the client gets an error. The command and all that it
 has started are killed when the client hangs up. Its environment tells the path
 of the socket, in SIMPLE_IPC_NAME, and the client's process, user and group, in
-SIMPLE_IPC_PEER_PID, SIMPLE_IPC_PEER_UID and SIMPLE_IPC_PEER_GID.`,
+SIMPLE_IPC_PEER_PID, SIMPLE_IPC_PEER_UID and SIMPLE_IPC_PEER_GID; on Windows the
+user is in SIMPLE_IPC_PEER_SID.`,
 		examples: []string{
 			"simple-ipc run-daemon --verbose",
 			"simple-ipc run-daemon --name=/tmp/my-ipc --threads=8",
@@ -187,7 +191,7 @@ failed.`,
 		details: `Each caller sends its next request when it has the response to the last, on a
 connection that it keeps or, with --new, on a new one each time. If the server
 closes connections after an exchange, as Git's do, that is said, and they are
-new, too. Before it counts, the callers warm up for a tenth of a second. SIGINT
+new, too. Before it counts, the callers warm up for a tenth of a second. Ctrl-C
 ends it early. Latencies have three digits; megabytes are without the framing,
 and of both directions. It fails if any exchange does.`,
 		examples: []string{
@@ -223,7 +227,7 @@ connection and the seconds since that began:
 Behind a response are its size, that of the request, and the time between their
 ends. It is also told who hangs up first, and in what of an exchange. Clients of
 other users are hung up on, as by a server, and all clients while there is no
-server. SIGINT and SIGTERM end it; then the socket is removed.`,
+server. Ctrl-C and SIGTERM end it; then the socket is removed.`,
 		examples: []string{
 			"simple-ipc proxy --listen=/tmp/watched-ipc --name=/tmp/my-ipc",
 			"simple-ipc proxy --listen=/tmp/watched-ipc --json | jq .latency_us",

@@ -33,8 +33,8 @@ func createOutput(path string) (*output, error) {
 	if err != nil {
 		return nil, err
 	}
-	if stdout, err := os.Stdout.Stat(); err == nil && os.SameFile(info, stdout) {
-		return &output{File: os.Stdout}, nil // named /dev/stdout, for instance
+	if isStdout(info) {
+		return &output{File: os.Stdout}, nil
 	}
 	f, err := os.OpenFile(path, os.O_WRONLY, 0)
 	if err != nil {
@@ -53,12 +53,8 @@ func createOutput(path string) (*output, error) {
 // createDraft begins a file that is to have the place of path, and the
 // permissions of what is there.
 func createDraft(path string, there fs.FileInfo) (*output, error) {
-	mode := fs.FileMode(0o666)
-	if there != nil {
-		mode = 0o600 // until they are set
-	}
 	name := filepath.Join(filepath.Dir(path), ".simple-ipc-"+strconv.FormatUint(rand.Uint64(), 36))
-	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
+	f, err := makeDraft(name, path, there)
 	if err != nil {
 		return nil, fmt.Errorf("cannot write '%s': %w", path, errors.Unwrap(err))
 	}
@@ -75,12 +71,6 @@ func createDraft(path string, there fs.FileInfo) (*output, error) {
 			os.Exit(1)
 		}
 	}()
-	if there != nil {
-		if err := f.Chmod(there.Mode().Perm()); err != nil {
-			out.discard()
-			return nil, err
-		}
-	}
 	return out, nil
 }
 
@@ -91,7 +81,7 @@ func (o *output) commit() error {
 	}
 	err := o.Close()
 	if err == nil && o.path != "" {
-		err = os.Rename(o.Name(), o.path)
+		err = replace(o.Name(), o.path)
 	}
 	return err
 }

@@ -11,11 +11,12 @@ type peer simpleipc.Peer
 
 func (p peer) MarshalJSON() ([]byte, error) {
 	var ids struct {
-		PID *int `json:"pid,omitempty"`
-		UID *int `json:"uid,omitempty"`
-		GID *int `json:"gid,omitempty"`
+		PID *int   `json:"pid,omitempty"`
+		UID *int   `json:"uid,omitempty"`
+		GID *int   `json:"gid,omitempty"`
+		SID string `json:"sid,omitempty"`
 	}
-	ids.PID, ids.UID, ids.GID = told(p.PID), told(p.UID), told(p.GID)
+	ids.PID, ids.UID, ids.GID, ids.SID = told(p.PID), told(p.UID), told(p.GID), p.SID
 	return json.Marshal(ids)
 }
 

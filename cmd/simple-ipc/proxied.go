@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"io"
 	"sync"
 	"time"
@@ -14,7 +15,7 @@ import (
 type proxied struct {
 	client, server *simpleipc.RawConn
 	number         int
-	began          time.Time
+	began          time.Duration // by the clock
 	events         chan<- event
 
 	mu                  sync.Mutex
@@ -35,7 +36,7 @@ type stream struct {
 // A question is a request that has passed.
 type question struct {
 	bytes int64
-	at    time.Time
+	at    time.Duration // by the clock
 }
 
 // pass passes on what both sides send, until they have hung up.
@@ -58,7 +59,11 @@ func (c *proxied) passRequests() {
 		c.hungUp("server") // what it has sent before that is still to be passed on
 	case err == io.EOF:
 		c.hungUp("client")
-		_ = c.server.CloseWrite() // the client may still read; and the server may have gone
+		// The client may still read. With a pipe it does not; and the server may
+		// have gone, which is no matter.
+		if err := c.server.CloseWrite(); errors.Is(err, errors.ErrUnsupported) {
+			c.server.Close()
+		}
 	default:
 		c.hungUp("client")
 		c.server.Close()
@@ -103,7 +108,7 @@ func (c *proxied) forward(s *stream, from, to *simpleipc.RawConn) (sender bool, 
 func (c *proxied) foundRequest(p packet) {
 	c.events <- newPacketEvent(c.stamp("packet"), "request", p)
 	if n, ok := c.requests.count(p); ok {
-		c.asked = append(c.asked, question{n, time.Now()})
+		c.asked = append(c.asked, question{n, clock()})
 	}
 }
 
@@ -114,7 +119,7 @@ func (c *proxied) foundResponse(p packet) {
 		c.exchanges++
 		q := c.asked[0]
 		c.asked = c.asked[1:]
-		c.events <- &exchangeEvent{c.stamp("exchange"), c.exchanges, q.bytes, n, micros(time.Since(q.at))}
+		c.events <- &exchangeEvent{c.stamp("exchange"), c.exchanges, q.bytes, n, micros(clock() - q.at)}
 	}
 }
 
@@ -170,5 +175,5 @@ func (c *proxied) cut() {
 }
 
 func (c *proxied) stamp(name string) stamp {
-	return stamp{c.number, micros(time.Since(c.began)), name}
+	return stamp{c.number, micros(clock() - c.began), name}
 }

@@ -140,7 +140,7 @@ func (p *proxy) print(report func(error)) {
 // connect connects a client to the server, and returns when both have gone.
 func (p *proxy) connect(ctx context.Context, n int, client *simpleipc.RawConn) {
 	defer client.Close()
-	c := &proxied{events: p.events, number: n, began: time.Now(), client: client}
+	c := &proxied{events: p.events, number: n, began: clock(), client: client}
 	err := p.authorize(client.Peer())
 	if err == nil {
 		c.server, err = p.dial(ctx)

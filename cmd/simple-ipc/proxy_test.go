@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"slices"
 	"strings"
 	"syscall"
@@ -69,8 +70,8 @@ func (tp *testProxy) end(t *testing.T) {
 	if err := <-tp.err; err != nil {
 		t.Errorf("serve: %v", err)
 	}
-	if _, err := os.Lstat(tp.path); err == nil {
-		t.Error("the socket was left")
+	if s, err := simpleipc.Probe(t.Context(), tp.path); s != simpleipc.PathNotFound {
+		t.Errorf("the socket was left: %v", err)
 	}
 }
 
@@ -101,7 +102,7 @@ func (tp *testProxy) expect(t *testing.T, want ...string) {
 
 // client is the first line of a connection.
 func client() string {
-	return "client: " + simpleipc.Peer{PID: os.Getpid(), UID: os.Geteuid(), GID: os.Getegid()}.String()
+	return "client: " + thisProcess().String()
 }
 
 func TestProxy(t *testing.T) {
@@ -250,6 +251,9 @@ func TestProxyIsFaithful(t *testing.T) {
 			`<- no packet     4 "000?"`, `closed after 0 exchanges, 3 bytes there and 4 back`,
 		}},
 	} {
+		if tt.half && runtime.GOOS == "windows" {
+			continue // a pipe can only be closed as a whole
+		}
 		t.Run(tt.name, func(t *testing.T) {
 			// What a client sees, to the end and behind it.
 			sees := func(path string) string {
@@ -376,13 +380,6 @@ func TestProxyEnds(t *testing.T) {
 // A proxy does not go on when it is of no use any more.
 func TestProxyFails(t *testing.T) {
 	t.Parallel()
-	stolen := startProxy(t, "none")
-	if err := os.Remove(stolen.path); err != nil {
-		t.Fatal(err)
-	}
-	if err := <-stolen.err; !errors.Is(err, simpleipc.ErrStolen) {
-		t.Errorf("without its socket: %v", err)
-	}
 	silent := newProxy(t, "none")
 	silent.format = func(event) []byte { return []byte("line") }
 	full := errors.New("no room")
@@ -392,8 +389,8 @@ func TestProxyFails(t *testing.T) {
 	if err := <-silent.err; err != full {
 		t.Errorf("without its output: %v", err)
 	}
-	if _, err := os.Lstat(silent.path); err == nil {
-		t.Error("the socket was left")
+	if s, err := simpleipc.Probe(t.Context(), silent.path); s != simpleipc.PathNotFound {
+		t.Errorf("the socket was left: %v", err)
 	}
 }
 
@@ -419,10 +416,14 @@ func TestProxyJSON(t *testing.T) {
 		if err := json.Unmarshal(line, &e); err != nil || e.Connection != 1 || e.Time <= 0 || bytes.Contains(line, []byte("latency_us")) != (e.Latency > 0) {
 			t.Errorf("%s: %v", line, err)
 		}
-		got = append(got, regexp.MustCompile(`("(time_us|latency_us|pid|uid|gid)":)[0-9.]+`).ReplaceAllString(string(line), "${1}0"))
+		got = append(got, regexp.MustCompile(`("(time_us|latency_us)":)[0-9.]+`).ReplaceAllString(string(line), "${1}0"))
+	}
+	self, err := json.Marshal(peer(thisProcess()))
+	if err != nil {
+		t.Fatal(err)
 	}
 	want := []string{
-		`{"connection":1,"time_us":0,"event":"opened","client":{"pid":0,"uid":0,"gid":0},"server":{"pid":0,"uid":0,"gid":0}}`,
+		`{"connection":1,"time_us":0,"event":"opened","client":` + string(self) + `,"server":` + string(self) + `}`,
 		`{"connection":1,"time_us":0,"event":"packet","direction":"request","header":"000a","kind":"data","length":6,"data_base64":"ZWNobyD/"}`,
 		`{"connection":1,"time_us":0,"event":"packet","direction":"request","header":"0000","kind":"flush","length":0}`,
 		`{"connection":1,"time_us":0,"event":"packet","direction":"response","header":"0005","kind":"data","length":1,"data_base64":"/w=="}`,

@@ -6,12 +6,14 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"math/rand/v2"
 	"os"
-	"os/exec"
 	"path/filepath"
+	"runtime"
+	"slices"
 	"strconv"
 	"strings"
-	"syscall"
+	"sync"
 	"testing"
 	"time"
 
@@ -20,13 +22,6 @@ import (
 	"example.com/simpleipc"
 )
 
-func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"simple-ipc": main})
-}
-
-// testPatience is how long a test waits for what should take no time.
-const testPatience = 20 * time.Second
-
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata",
@@ -34,8 +29,10 @@ func TestScripts(t *testing.T) {
 		RequireUniqueNames:  true,
 		Setup: func(e *testscript.Env) error {
 			tmp := filepath.Join(e.WorkDir, ".tmp")
-			e.Setenv("TMPDIR", tmp)
-			e.Setenv("GORACE", "atexit_sleep_ms=0") // or each process would take a second
+			for _, name := range []string{"TMPDIR", "TMP", "TEMP"} {
+				e.Setenv(name, tmp)
+			}
+			e.Setenv("PIPE", fmt.Sprintf(`\\.\pipe\simple-ipc-test-%d`, os.Getpid()))
 			e.Defer(func() { quitAll(t, e.WorkDir) })
 			return os.MkdirAll(tmp, 0o700)
 		},
@@ -45,25 +42,31 @@ func TestScripts(t *testing.T) {
 				return os.Geteuid() == 0, nil
 			case "full":
 				_, err := os.Stat("/dev/full")
-				return err == nil, nil
+				return err == nil && runtime.GOOS != "windows", nil // which Wine shows, too
+			case "links":
+				return makeLink(".", filepath.Join(t.TempDir(), "link"))
 			}
 			return false, fmt.Errorf("unknown condition %s", name)
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"appears":  cmdAppears,
-			"await":    cmdAwait,
-			"busy":     cmdBusy,
-			"ended":    cmdEnded,
-			"fd":       cmdFD,
-			"gone":     cmdGone,
-			"hangup":   cmdHangUp,
-			"longpath": cmdLongPath,
-			"nosocket": cmdNoSocket,
-			"pairs":    cmdPairs,
-			"pid":      cmdPID,
-			"rows":     cmdRows,
-			"shapes":   cmdShapes,
-			"special":  cmdSpecial,
+			"appears":   cmdAppears,
+			"await":     cmdAwait,
+			"busy":      cmdBusy,
+			"ended":     cmdEnded,
+			"fd":        cmdFD,
+			"gone":      cmdGone,
+			"hangup":    cmdHangUp,
+			"interrupt": cmdInterrupt,
+			"lines":     cmdLines,
+			"longpath":  cmdLongPath,
+			"names":     cmdNames,
+			"nosocket":  cmdNoSocket,
+			"pairs":     cmdPairs,
+			"pid":       cmdPID,
+			"random":    cmdRandom,
+			"rows":      cmdRows,
+			"shapes":    cmdShapes,
+			"special":   cmdSpecial,
 		},
 	})
 }
@@ -81,7 +84,7 @@ func quitAll(t *testing.T, dir string) {
 			defer c.Close()
 			if _, err := c.Call(ctx, []byte("quit")); err == nil {
 				t.Logf("a server was still there at %s", path)
-				awaitSilence(ctx, path, c.Peer().PID)
+				awaitSilence(path, c.Peer().PID)
 			}
 		}
 		return nil
@@ -103,36 +106,10 @@ func cmdEnded(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(await(func() bool { return hasEnded(pid) }))
 }
 
-// awaitSilence waits until the server with this process ID does not listen any
-// more, or any server if the ID is 0.
-func awaitSilence(ctx context.Context, path string, pid int) error {
-	tick := time.NewTicker(time.Millisecond)
-	defer tick.Stop()
-	for {
-		c, err := new(simpleipc.Dialer).Dial(ctx, path)
-		if err == nil {
-			other := pid > 0 && c.Peer().PID != pid
-			c.Close()
-			if other {
-				return nil
-			}
-		} else if ctx.Err() == nil {
-			return nil
-		}
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
-}
-
 // await PATH waits until a server listens at PATH.
 func cmdAwait(ts *testscript.TestScript, _ bool, args []string) {
-	d := simpleipc.Dialer{WaitNotFound: true, Timeout: testPatience}
-	c, err := d.Dial(context.Background(), ts.MkAbs(args[0]))
+	_, err := awaitServer(ts.MkAbs(args[0]))
 	ts.Check(err)
-	ts.Check(c.Close())
 }
 
 // busy PATH keeps a thread of the server busy until the script ends.
@@ -142,11 +119,9 @@ func cmdBusy(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Defer(func() { r.Close() })
 }
 
-// gone PATH waits until there is nothing at PATH.
+// gone PATH waits until nobody listens at PATH.
 func cmdGone(ts *testscript.TestScript, _ bool, args []string) {
-	ctx, cancel := context.WithTimeout(context.Background(), testPatience)
-	defer cancel()
-	ts.Check(awaitSilence(ctx, ts.MkAbs(args[0]), 0))
+	ts.Check(awaitSilence(ts.MkAbs(args[0]), 0))
 }
 
 // fd VAR PATH sets VAR to the files that the server at PATH has open, without
@@ -192,6 +167,22 @@ func cmdHangUp(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(err)
 }
 
+// interrupt FILE does to the command of the same "interruptible FILE" what
+// Ctrl-C does.
+func cmdInterrupt(ts *testscript.TestScript, _ bool, args []string) {
+	ts.Check(interrupt(ts.MkAbs(args[0])))
+}
+
+// lines PREFIX FILE prints the lines of FILE that begin so.
+func cmdLines(ts *testscript.TestScript, _ bool, args []string) {
+	for line := range strings.Lines(ts.ReadFile(args[1])) {
+		if strings.HasPrefix(line, args[0]) {
+			_, err := io.WriteString(ts.Stdout(), line)
+			ts.Check(err)
+		}
+	}
+}
+
 // longpath VAR N sets VAR to a path in the work directory that is N bytes
 // long, and makes its directory.
 func cmdLongPath(ts *testscript.TestScript, _ bool, args []string) {
@@ -204,6 +195,28 @@ func cmdLongPath(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(os.MkdirAll(path, 0o700))
 	path += "/" + strings.Repeat("s", n-len(path)-1)
 	ts.Setenv(args[0], path)
+}
+
+// names DIR NAME... checks that there are files of these names in DIR, and no
+// others.
+func cmdNames(ts *testscript.TestScript, _ bool, args []string) {
+	ts.Check(hasNames(ts.MkAbs(args[0]), args[1:]))
+}
+
+// hasNames returns an error unless a folder has these files, and no others.
+func hasNames(dir string, want []string) error {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	var got []string
+	for _, e := range entries {
+		got = append(got, e.Name())
+	}
+	if !slices.Equal(got, want) {
+		return fmt.Errorf("%s has %q, and should have %q", dir, got, want)
+	}
+	return nil
 }
 
 // nosocket PATH fails if anything is at PATH or beside it that belongs to it.
@@ -247,6 +260,17 @@ func cmdPID(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Setenv(args[0], strconv.Itoa(c.Peer().PID))
 }
 
+// random DATA REQUEST makes two files: one of some megabytes, and the request to
+// echo that.
+func cmdRandom(ts *testscript.TestScript, _ bool, args []string) {
+	data := make([]byte, 3000000)
+	for i := range data {
+		data[i] = byte(rand.Uint32())
+	}
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), data, 0o600))
+	ts.Check(os.WriteFile(ts.MkAbs(args[1]), append([]byte("echo "), data...), 0o600))
+}
+
 // rows FILE N checks that FILE has N numbered rows and an empty line.
 func cmdRows(ts *testscript.TestScript, _ bool, args []string) {
 	n, err := strconv.Atoi(args[1])
@@ -274,88 +298,100 @@ func cmdShapes(ts *testscript.TestScript, _ bool, args []string) {
 	}
 }
 
-// special DIR makes things in DIR that are no regular files.
+// special DIR makes things in DIR that are no regular files, and some that are.
+// There are four of these.
 func cmdSpecial(ts *testscript.TestScript, _ bool, args []string) {
 	dir := ts.MkAbs(args[0])
-	ts.Check(syscall.Mkfifo(filepath.Join(dir, "fifo"), 0o600))
-	ts.Check(os.Symlink("/nowhere", filepath.Join(dir, "link")))
-	ts.Check(os.Symlink(dir, filepath.Join(dir, "loop")))
-	ts.Check(os.WriteFile(filepath.Join(dir, "control\x1b[31m\n"), nil, 0o600))
+	ts.Check(makeSpecial(dir))
+	if ok, err := makeLink(dir, filepath.Join(dir, "loop")); ok {
+		ts.Check(err)
+		ts.Check(os.Symlink("/nowhere", filepath.Join(dir, "link")))
+	}
 	// More than two pieces, and exactly two.
 	ts.Check(os.WriteFile(filepath.Join(dir, "large"), bytes.Repeat([]byte("0123456789"), pieceSize/4), 0o600))
 	ts.Check(os.WriteFile(filepath.Join(dir, "even"), make([]byte, 2*pieceSize), 0o600))
+}
+
+// TestStartTogether starts many servers at once, of which one comes to serve.
+// Who was too late to see it begin is told.
+func TestStartTogether(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "ipc")
+	var starting sync.WaitGroup
+	for range 8 {
+		starting.Go(func() {
+			out, err := tool(t, "start-daemon", "--name="+path).CombinedOutput()
+			if err != nil && string(out) != "error: cannot serve '"+path+"': another server is listening\n" {
+				t.Errorf("%v: %s", err, out)
+			}
+		})
+	}
+	starting.Wait()
+	server, err := awaitServer(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if out, err := tool(t, "stop-daemon", "--name="+path).CombinedOutput(); err != nil {
+		t.Errorf("%v: %s", err, out)
+	}
+	if s, err := simpleipc.Probe(t.Context(), path); s != simpleipc.PathNotFound {
+		t.Errorf("there is still a server: %v", err)
+	}
+	awaitEnd(t, server.PID)
 }
 
 // TestStartAsAnotherEnds starts a server while an older one is just going
 // away. Either the older one was still there, and says so, or the new one
 // listens.
 func TestStartAsAnotherEnds(t *testing.T) {
-	exe, err := exec.LookPath("simple-ipc")
-	if err != nil {
-		t.Fatal(err)
-	}
 	path := filepath.Join(t.TempDir(), "ipc")
 	t.Cleanup(func() { quitAll(t, filepath.Dir(path)) })
-	simpleIPC := func(args ...string) (stderr string, err error) {
-		cmd := exec.Command(exe, append(args, "--name="+path)...)
-		cmd.Env = append(os.Environ(), "GORACE=atexit_sleep_ms=0")
-		var b bytes.Buffer
-		cmd.Stderr = &b
-		err = cmd.Run()
-		return b.String(), err
-	}
 	for i := range 20 {
-		if stderr, err := simpleIPC("start-daemon"); err != nil {
-			t.Fatal(stderr)
+		if out, err := tool(t, "start-daemon", "--name="+path).CombinedOutput(); err != nil {
+			t.Fatalf("%s", out)
 		}
-		c, err := new(simpleipc.Dialer).Dial(t.Context(), path)
+		older, err := new(simpleipc.Dialer).Dial(t.Context(), path)
 		if err != nil {
 			t.Fatal(err)
 		}
-		pid := c.Peer().PID
-		c.Close()
-		time.AfterFunc(time.Duration(i)*250*time.Microsecond, func() { syscall.Kill(pid, syscall.SIGTERM) })
-		stderr, err := simpleIPC("start-daemon", "--max-wait=5")
-		if err != nil && !strings.Contains(stderr, "another server is listening") {
-			t.Errorf("start-daemon: %s", stderr)
+		asked := make(chan error, 1)
+		time.AfterFunc(time.Duration(i)*250*time.Microsecond, func() {
+			_, err := older.Call(t.Context(), []byte("quit"))
+			older.Close()
+			asked <- err
+		})
+		out, err := tool(t, "start-daemon", "--name="+path, "--max-wait=5").CombinedOutput()
+		if err != nil && !strings.Contains(string(out), "another server is listening") {
+			t.Errorf("start-daemon: %s", out)
 		}
-		if err == nil {
-			if stderr, err := simpleIPC("stop-daemon"); err != nil {
-				t.Errorf("no server after start-daemon: %s", stderr)
-			}
-			continue
-		}
-		ctx, cancel := context.WithTimeout(t.Context(), testPatience)
-		if err := awaitSilence(ctx, path, pid); err != nil {
+		if err := <-asked; err != nil {
 			t.Error(err)
 		}
-		cancel()
+		if err != nil {
+			if err := awaitSilence(path, older.Peer().PID); err != nil {
+				t.Error(err)
+			}
+		} else if out, err := tool(t, "stop-daemon", "--name="+path).CombinedOutput(); err != nil {
+			t.Errorf("no server after start-daemon: %s", out)
+		}
 	}
 }
 
 // A demo that is interrupted leaves nothing behind, whatever it is doing.
 func TestDemoInterrupted(t *testing.T) {
-	exe, err := exec.LookPath("simple-ipc")
-	if err != nil {
+	large := filepath.Join(t.TempDir(), "large")
+	if err := os.WriteFile(large, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Truncate(large, 1<<30); err != nil { // it takes no space
 		t.Fatal(err)
 	}
 	for _, wait := range []string{"", "ipc", "echo"} {
 		t.Run("at "+wait, func(t *testing.T) {
 			t.Parallel()
-			tmp := t.TempDir()
-			endless := filepath.Join(tmp, "large")
-			if err := os.WriteFile(endless, nil, 0o600); err != nil {
-				t.Fatal(err)
-			}
-			if err := os.Truncate(endless, 1<<40); err != nil { // it takes no space
-				t.Fatal(err)
-			}
-			work := filepath.Join(tmp, "work")
-			if err := os.Mkdir(work, 0o700); err != nil {
-				t.Fatal(err)
-			}
-			cmd := exec.Command(exe, "demo", endless)
-			cmd.Env = append(os.Environ(), "TMPDIR="+work, "GORACE=atexit_sleep_ms=0")
+			work := t.TempDir()
+			endless := slices.Repeat([]string{large}, 100)
+			cmd, interruptIt := interruptibleTool(t, append([]string{"demo"}, endless...)...)
+			cmd.Env = append(os.Environ(), "TMPDIR="+work, "TMP="+work)
 			var stderr bytes.Buffer
 			cmd.Stderr = &stderr
 			if err := cmd.Start(); err != nil {
@@ -363,75 +399,27 @@ func TestDemoInterrupted(t *testing.T) {
 			}
 			kill := time.AfterFunc(3*testPatience, func() { cmd.Process.Kill() })
 			defer kill.Stop()
-			pid := 0
+			var server simpleipc.Peer
 			dir := awaitMatch(t, filepath.Join(work, "simple-ipc-demo*"))
 			if wait != "" {
-				path := awaitMatch(t, filepath.Join(dir, wait))
-				c, err := new(simpleipc.Dialer).Dial(t.Context(), path)
-				if err != nil {
+				var err error
+				if server, err = awaitServer(filepath.Join(dir, wait)); err != nil {
 					t.Fatal(err)
 				}
-				pid = c.Peer().PID
-				c.Close()
 			}
-			cmd.Process.Signal(syscall.SIGINT)
+			if err := interruptIt(); err != nil {
+				t.Fatal(err)
+			}
 			if err := cmd.Wait(); err == nil {
 				t.Error("it succeeded")
 			}
 			if got := stderr.String(); got != "error: interrupted\n" {
 				t.Errorf("it said %q", got)
 			}
-			if left, _ := filepath.Glob(filepath.Join(work, "*")); len(left) > 0 {
-				t.Errorf("it left %q", left)
-			}
-			if pid > 0 {
-				awaitEnd(t, pid)
+			wantNames(t, work)
+			if server.PID > 0 {
+				awaitEnd(t, server.PID)
 			}
 		})
 	}
-}
-
-// awaitMatch waits until there is a file of this pattern.
-func awaitMatch(t *testing.T, pattern string) (path string) {
-	t.Helper()
-	err := await(func() bool {
-		found, _ := filepath.Glob(pattern)
-		if len(found) > 0 {
-			path = found[0]
-		}
-		return len(found) > 0
-	})
-	if err != nil {
-		t.Fatalf("there is no %s: %v", pattern, err)
-	}
-	return path
-}
-
-// awaitEnd waits until the process has ended.
-func awaitEnd(t *testing.T, pid int) {
-	t.Helper()
-	if err := await(func() bool { return hasEnded(pid) }); err != nil {
-		t.Errorf("process %d has not ended: %v", pid, err)
-	}
-}
-
-// hasEnded reports whether the process has ended, even if nobody has waited for
-// it.
-func hasEnded(pid int) bool {
-	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	return err != nil && syscall.Kill(pid, 0) != nil || bytes.Contains(stat, []byte(") Z "))
-}
-
-// await waits for what gives no sign when it happens.
-func await(happened func() bool) error {
-	tick := time.NewTicker(time.Millisecond)
-	defer tick.Stop()
-	for late := time.After(testPatience); !happened(); {
-		select {
-		case <-tick.C:
-		case <-late:
-			return fmt.Errorf("waited for %v", testPatience)
-		}
-	}
-	return nil
 }

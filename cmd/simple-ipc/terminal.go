@@ -7,21 +7,19 @@ import (
 	"strings"
 	"time"
 	"unicode"
-
-	"golang.org/x/sys/unix"
 )
 
 // terminalWidth returns how many columns the terminal has that f is, and
 // whether it is one.
 func terminalWidth(f *os.File) (int, bool) {
-	size, err := unix.IoctlGetWinsize(int(f.Fd()), unix.TIOCGWINSZ)
-	if err != nil || os.Getenv("TERM") == "dumb" {
+	columns, ok := columnsOf(f)
+	if !ok || os.Getenv("TERM") == "dumb" {
 		return 0, false
 	}
-	if size.Col == 0 {
+	if columns == 0 {
 		return 80, true
 	}
-	return int(size.Col), true
+	return columns, true
 }
 
 // A painter colours text, if its output is a terminal that may have colours.

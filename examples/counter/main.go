@@ -18,6 +18,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"sync/atomic"
 	"time"
@@ -47,7 +48,11 @@ func main() {
 // defaultPath is in a directory that is this user's alone, if there is one.
 func defaultPath() string {
 	dir := os.Getenv("XDG_RUNTIME_DIR")
-	if dir == "" {
+	switch {
+	case dir != "":
+	case runtime.GOOS == "windows":
+		dir = os.Getenv("LOCALAPPDATA")
+	default:
 		dir = filepath.Join(os.TempDir(), fmt.Sprintf("counter-%d", os.Getuid())) // made with mode 0700
 	}
 	return filepath.Join(dir, "counter.ipc")

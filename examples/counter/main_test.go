@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -98,11 +99,14 @@ func TestIdle(t *testing.T) {
 }
 
 func TestErrors(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "no", "such", "directory")
+	path, why := filepath.Join(t.TempDir(), "no", "such", "directory"), "directory of the socket"
+	if runtime.GOOS == "windows" { // where the path is only a name
+		path, why = filepath.Join(t.TempDir(), strings.Repeat("x", 256)), "more than 256 characters"
+	}
 	for _, tt := range []struct{ args, want string }{
-		{"", "directory of the socket"},
+		{"", why},
 		{"count", "unknown command"},
-		{"serve", "directory of the socket"},
+		{"serve", why},
 	} {
 		out, err := counterCommand(t, path, strings.Fields(tt.args)...).CombinedOutput()
 		if err == nil || !strings.Contains(string(out), tt.want) {

@@ -1,0 +1,30 @@
+package main
+
+import (
+	"testing"
+	"time"
+)
+
+// The clock never goes back, and shows how long the shortest exchanges take.
+func TestClock(t *testing.T) {
+	finest := time.Hour
+	last := clock()
+	for range 10000 {
+		now := clock()
+		if now < last {
+			t.Fatalf("%v comes after %v", now, last)
+		}
+		if now > last {
+			finest = min(finest, now-last)
+		}
+		last = now
+	}
+	if finest > 10*time.Microsecond {
+		t.Errorf("it goes in steps of %v", finest)
+	}
+	began, reference := clock(), time.Now()
+	<-time.After(50 * time.Millisecond)
+	if took, want := clock()-began, time.Since(reference); took < want-20*time.Millisecond || took > want+time.Second {
+		t.Errorf("%v by the clock are %v", took, want)
+	}
+}
