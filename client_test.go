@@ -493,7 +493,7 @@ func TestCallStreamRequestFails(t *testing.T) {
 // TestStreamRequests serves requests as they arrive.
 func TestStreamRequests(t *testing.T) {
 	early := make(chan error, 1)
-	s := serve(t, &Server{StreamRequests: true, MaxRequest: 8 << 20, ReadTimeout: time.Second, Handler: HandlerFunc(
+	handler := HandlerFunc(
 		func(ctx context.Context, w *ResponseWriter, r *Request) error {
 			verb := make([]byte, 5)
 			if _, err := io.ReadFull(r, verb); err != nil {
@@ -524,7 +524,8 @@ func TestStreamRequests(t *testing.T) {
 					return err
 				}
 			}
-		})})
+		})
+	s := serve(t, &Server{StreamRequests: true, MaxRequest: 8 << 20, Handler: handler})
 	c := dial(t, s.path)
 	for _, n := range []int{0, 1, 5000, 1 << 20, 8<<20 - 5} {
 		if got, err := c.Call(t.Context(), append([]byte("count"), make([]byte, n)...)); err != nil || string(got) != fmt.Sprint(n) {
@@ -559,12 +560,15 @@ func TestStreamRequests(t *testing.T) {
 		halfClose(raw)
 		wantHangUp(t, raw)
 	}
-	slow := rawConn(t, s.path)
-	send(t, slow, "0009count")
-	wantHangUp(t, slow)
 	if got, err := c.Call(t.Context(), []byte("count...")); err != nil || string(got) != "3" {
 		t.Errorf("after all that: %q, %v", got, err)
 	}
-	want := Dropped{Failed: 2, TooLarge: 3, CutShort: 2, Malformed: 2, Slow: 1}
+	want := Dropped{Failed: 2, TooLarge: 3, CutShort: 2, Malformed: 2}
 	s.stats(t, "all counted", func(st Stats) bool { return st.Dropped == want && st.Open == 1 })
+
+	s = serve(t, &Server{StreamRequests: true, ReadTimeout: 50 * time.Millisecond, Handler: handler})
+	slow := rawConn(t, s.path)
+	send(t, slow, "0009count")
+	wantHangUp(t, slow)
+	s.stats(t, "counted as slow", func(st Stats) bool { return st.Dropped == Dropped{Slow: 1} && st.Open == 0 })
 }

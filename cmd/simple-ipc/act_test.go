@@ -54,7 +54,14 @@ var actions = map[string]func(arg string) error{
 	"pid":          func(string) error { return printLine(os.Stdout, os.Getpid()) },
 	"close-stdin":  func(string) error { return os.Stdin.Close() },
 	"close-stdout": func(string) error { return os.Stdout.Close() },
-	"create":       func(arg string) error { return os.WriteFile(arg, nil, 0o600) },
+	// create=FILE makes a file, which must not be there.
+	"create": func(arg string) error {
+		f, err := os.OpenFile(arg, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+		if err == nil {
+			err = f.Close()
+		}
+		return err
+	},
 	// await=FILE waits until there is a file.
 	"await": func(arg string) error {
 		return await(func() bool {
