@@ -59,7 +59,9 @@ type Daemon struct {
 	// Program is the program to start: this process's own executable if it is
 	// empty, and looked up in PATH if it has no slash. It listens at Path, or
 	// exits with a message on standard error. If it goes into the background
-	// by itself, it must not exit before it listens.
+	// by itself, it must not exit before it listens. If it is this program,
+	// Args must lead it to serve: a program that asks for the server instead
+	// starts itself again and again.
 	Program string
 
 	// Args are the program's arguments, without its name.
