@@ -172,9 +172,11 @@ func TestDialWaitsForInstance(t *testing.T) {
 		t.Errorf("Dial returned %v after the end of its context", d)
 	}
 
+	accepted := make(chan struct{})
 	go func() {
 		c, err := new(Dialer).Dial(t.Context(), l.Path())
 		if err == nil {
+			<-accepted // one that leaves before is not accepted at all
 			c.Close()
 		}
 		dialed <- err
@@ -186,6 +188,7 @@ func TestDialWaitsForInstance(t *testing.T) {
 		}
 		defer c.Close()
 	}
+	close(accepted)
 	if err := receive(t, dialed); err != nil {
 		t.Errorf("Dial of a server that has accepted meanwhile: %v", err)
 	}

@@ -85,7 +85,8 @@ type Server struct {
 
 	// IdleExit shuts the server down when it has had nothing to do for this
 	// long: no request has begun, no further part of one has come, and none was
-	// being answered. One that stops for so long while it arrives is cut off. Clients that are
+	// being answered. One that stops for so long while it arrives is cut off.
+	// Clients that are
 	// connected and silent do not keep it. If it is 0 or less, the server
 	// stays. It is for servers that are started on demand; see package daemon.
 	IdleExit time.Duration

@@ -201,9 +201,16 @@ func TestActivated(t *testing.T) {
 		answer <- string(b)
 	}()
 	var stderr bytes.Buffer
-	wait := run(t, activated(command(t, &stderr, "", "idle=100ms"), socket)) // whatever its path is
-	if pid := <-answer; pid == "" {
-		t.Error("the client in the queue has no answer")
+	wait := run(t, activated(command(t, &stderr, "", "idle=1s"), socket)) // whatever its path is
+	select {
+	case pid := <-answer:
+		if pid == "" {
+			t.Error("the client in the queue has no answer")
+		}
+	case <-time.After(patience):
+		t.Error("the client in the queue is not answered")
+		queued.Close()
+		<-answer
 	}
 	if err := wait(); err != nil {
 		t.Errorf("%v: %s", err, &stderr)
