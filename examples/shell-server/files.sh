@@ -27,7 +27,7 @@ count) # how many files have a name that ends so
 	find . -type f -name "*$argument" | wc -l
 	;;
 largest) # the five largest files
-	find . -type f -exec ls -ln {} + | sort -k5,5nr | head -n 5 | awk '{ print $5, $9 }'
+	find . -type f -exec ls -ln {} + | sed -E 's/^([^ ]+ +){4}([0-9]+) +([^ ]+ +){3}/\2 /' | sort -k1,1nr | head -n 5
 	;;
 lines) # of a file in this directory
 	case $argument in
