@@ -64,7 +64,7 @@ func TestFileListener(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		serveListener(t, &Server{Handler: HandlerFunc(commands), IdleExit: time.Second / 5}, l).wait(t)
+		serveListener(t, &Server{Handler: HandlerFunc(commands), IdleExit: time.Nanosecond}, l).wait(t)
 		answer := make([]byte, len("0009hello0000"))
 		if _, err := io.ReadFull(queued, answer); err != nil || string(answer) != "0009hello0000" {
 			t.Errorf("the client in the queue got %q, %v", answer, err)

@@ -333,6 +333,15 @@ func (l *Listener) acceptQueued() (RawConn, error) {
 	return l.accepted()
 }
 
+// isAwaited reports whether somebody waits to be accepted.
+func (l *Listener) isAwaited() (awaited bool) {
+	_ = l.raw.Control(func(fd uintptr) { // fails if it is closed: then nobody does
+		n, _ := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 0)
+		awaited = n > 0
+	})
+	return awaited
+}
+
 func (l *Listener) accepted() (RawConn, error) {
 	if l.fault != nil {
 		return RawConn{}, fmt.Errorf("accept: %w", l.fault)

@@ -386,6 +386,10 @@ func (l *Listener) acceptQueued() (RawConn, error) {
 	}
 }
 
+// isAwaited reports whether somebody waits to be accepted whom acceptQueued will
+// not find when the server shuts down: nobody does.
+func (l *Listener) isAwaited() bool { return false }
+
 // nextQueued returns an instance to which a client has connected, or nil.
 func (l *Listener) nextQueued() *instance {
 	l.mu.Lock()

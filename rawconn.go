@@ -7,8 +7,8 @@ import "time"
 // on the other side. It may be used concurrently, for reading by one goroutine
 // and for writing by another.
 //
-// Its errors are those of an [os.File]: errors.Is finds [os.ErrClosed] after
-// Close, [os.ErrDeadlineExceeded] after a deadline.
+// The errors of Read and Write are those of an [os.File]: errors.Is finds
+// [os.ErrClosed] after Close, [os.ErrDeadlineExceeded] after a deadline.
 type RawConn struct {
 	sock socket
 	peer Peer

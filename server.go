@@ -84,11 +84,10 @@ type Server struct {
 	DrainTimeout time.Duration
 
 	// IdleExit shuts the server down when it has had nothing to do for this
-	// long: no request has begun, no further part of one has come, and none was
-	// being answered. One that stops for so long while it arrives is cut off.
-	// Clients that are
-	// connected and silent do not keep it. If it is 0 or less, the server
-	// stays. It is for servers that are started on demand; see package daemon.
+	// long: no request was arriving or being answered, and nobody was waiting
+	// to be accepted. Clients that are connected and silent do not keep it. If
+	// it is 0 or less, the server stays. It is for servers that are started on
+	// demand; see package daemon.
 	IdleExit time.Duration
 
 	// StreamRequests calls the handler when a request begins to arrive
@@ -111,7 +110,8 @@ type Server struct {
 
 	counters counters
 	began    time.Time
-	lastBusy atomic.Int64 // when a request last began or ended, since began
+	arriving atomic.Int64 // requests that are being read, if IdleExit is set
+	lastBusy atomic.Int64 // when a request was last answered, since began
 
 	once     sync.Once
 	stop     chan struct{} // closed to shut down
@@ -212,7 +212,7 @@ func (s *Server) Serve(ctx context.Context, l *Listener) error {
 		case <-ctx.Done():
 			s.shutDown(ErrServerClosed)
 		case <-idle.C:
-			if left := s.idleLeft(); left > 0 {
+			if left := s.idleLeft(l); left > 0 {
 				idle.Reset(left)
 			} else {
 				s.log.Info("idle", "path", l.Path(), "for", s.IdleExit)
@@ -268,12 +268,9 @@ func (s *Server) start() error {
 	return nil
 }
 
-// touch notes that the server has something to do, for IdleExit.
-func (s *Server) touch(now time.Time) { s.lastBusy.Store(int64(now.Sub(s.began))) }
-
 // idleLeft is how long the server must yet be idle until IdleExit.
-func (s *Server) idleLeft() time.Duration {
-	if s.counters.active.Load()+s.counters.waiting.Load() > 0 {
+func (s *Server) idleLeft(l *Listener) time.Duration {
+	if s.arriving.Load()+s.counters.waiting.Load()+s.counters.active.Load() > 0 || l.isAwaited() {
 		return s.IdleExit
 	}
 	return s.IdleExit - time.Since(s.began.Add(time.Duration(s.lastBusy.Load())))

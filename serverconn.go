@@ -185,7 +185,8 @@ func (c *serverConn) await() error {
 func (c *serverConn) request() error {
 	c.inRequest, c.readArmed = true, false
 	if c.srv.IdleExit > 0 {
-		c.srv.touch(time.Now())
+		c.srv.arriving.Add(1)
+		defer c.srv.arriving.Add(-1)
 	}
 	if c.srv.StreamRequests {
 		c.rd.NextMessage()
@@ -404,7 +405,7 @@ func (c *serverConn) finish(keep bool) {
 		c.releaseBody()
 	}
 	now := time.Now()
-	c.srv.touch(now)
+	c.srv.lastBusy.Store(int64(now.Sub(c.srv.began)))
 	c.srv.counters.active.Add(-1)
 	c.mu.Lock()
 	c.busy = false
@@ -439,9 +440,6 @@ func (c *connReader) Read(p []byte) (int, error) {
 	}
 	n, err := c.sock.Read(p)
 	c.srv.counters.bytesIn.Add(int64(n))
-	if c.inRequest && c.srv.IdleExit > 0 {
-		c.srv.touch(time.Now())
-	}
 	return n, err
 }
 

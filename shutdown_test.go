@@ -441,25 +441,36 @@ func TestIdleExit(t *testing.T) {
 	})
 	t.Run("receiving", func(t *testing.T) {
 		const request = "0009hello0000"
-		// On a busy machine the pieces come late.
-		for idle := 10 * short; ; idle *= 2 {
+		for idle := short; ; idle *= 2 {
 			s := serve(t, &Server{IdleExit: idle})
 			c := rawConn(t, s.path)
-			tick := time.NewTicker(idle / 10)
-			defer tick.Stop()
-			for i := range request { // which takes longer than idle
-				<-tick.C
-				c.Write([]byte(request[i : i+1]))
+			c.Write([]byte(request[:1]))
+			ended := false
+			for tick := time.NewTicker(time.Millisecond); s.arriving.Load() == 0 && !ended; {
+				select {
+				case <-tick.C:
+				case <-s.done:
+					ended = true
+				}
 			}
+			if ended { // on a busy machine the beginning comes late
+				if idle > patience {
+					t.Fatal("it ends before the request arrives")
+				}
+				continue
+			}
+			select {
+			case <-s.done:
+				t.Error("it has ended")
+			case <-time.After(5 * idle):
+			}
+			c.Write([]byte(request[1:]))
 			answer := make([]byte, len(request))
-			_, err := io.ReadFull(c, answer)
+			if _, err := io.ReadFull(c, answer); err != nil || string(answer) != request {
+				t.Errorf("the answer is %q, %v", answer, err)
+			}
 			s.wait(t)
-			if err == nil && string(answer) == request {
-				return
-			}
-			if idle > patience {
-				t.Fatalf("the answer is %q, %v", answer, err)
-			}
+			return
 		}
 	})
 }
