@@ -9,8 +9,9 @@
 // [Daemon.Dial] and [Daemon.Call] connect to the server, and start it first if
 // there is none. Of any number of processes that do this at the same time, one
 // starts a server and all are served by it. The server is a process in a
-// session of its own: it has nothing of its starter but the environment, and
-// outlives it. If it cannot start, the error shows its last words.
+// session of its own. Of its starter it has the environment and the working
+// directory, unless other ones are given, and no open file; it outlives it. If
+// it cannot start, the error shows its last words.
 //
 // [Daemon.Start] and [Daemon.Stop] are for commands by which people do the same
 // by hand. [Daemon.Check] replaces a server of an older version.
@@ -19,23 +20,27 @@
 // has passed on, if it has, tell systemd when the server is ready and when it
 // stops, and end the server in order on SIGTERM:
 //
-//	l, err := daemon.Listen(ctx, path) // clients queue
-//	…                                  // the program gets ready
 //	srv := &simpleipc.Server{Handler: h, IdleExit: 10 * time.Minute}
+//	l, err := daemon.Listen(ctx, path)
+//	…
 //	err = daemon.Serve(ctx, srv, l)
+//
+// What may fail should come before Listen, for from then on the server counts
+// as started: clients queue, and nobody reads last words any more.
 package daemon
 
 import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"time"
 
 	"example.com/simpleipc"
 )
 
-// DefaultMaxWait is a Daemon's MaxWait if that is 0.
+// DefaultMaxWait is a Daemon's MaxWait if that is 0 or less.
 const DefaultMaxWait = 60 * time.Second
 
 // How long to pause before another try.
@@ -60,8 +65,8 @@ type Daemon struct {
 	// empty, and looked up in PATH if it has no slash. It listens at Path, or
 	// exits with a message on standard error. If it goes into the background
 	// by itself, it must not exit before it listens. If it is this program,
-	// Args must lead it to serve: a program that asks for the server instead
-	// starts itself again and again.
+	// Args must lead it to serve: a process that was started to serve Path and
+	// asks for the server there instead gets an error.
 	Program string
 
 	// Args are the program's arguments, without its name.
@@ -72,8 +77,8 @@ type Daemon struct {
 	// there.
 	Dir string
 
-	// Env is the program's environment. If it is nil, it is that of this
-	// process, without what systemd tells this process by it.
+	// Env is the program's environment, that of this process if it is nil. The
+	// variables by which systemd speaks to a process are left out.
 	Env []string
 
 	// Log is the name of a file to which the program's standard output and
@@ -84,8 +89,9 @@ type Daemon struct {
 	// goes to a file without a name for as long as it runs.
 	Log string
 
-	// MaxWait is how long to wait for the server to begin or to cease to
-	// listen, [DefaultMaxWait] if it is 0.
+	// MaxWait is how long to wait for a program that was started to listen, and
+	// as long for a server that was asked to quit to cease to, and for another
+	// process that is starting the server: [DefaultMaxWait] if it is 0 or less.
 	MaxWait time.Duration
 
 	// Waiting, if it is set, is called once a second while a method waits for
@@ -99,9 +105,10 @@ type Daemon struct {
 	// Check, if it is set, looks at each server that Dial connects to before
 	// it is used, for instance by asking for its version. It must not close
 	// the connection, and leaves it ready for the next call. If it returns
-	// [ErrOutdated], the server is asked to quit, another one is started, and
-	// checked, too: no server is replaced twice by one call. Any other error
-	// is returned by Dial.
+	// [ErrOutdated], the server is asked to quit, another one is started,
+	// unless a service manager does so, and checked, too: no server is replaced
+	// twice by one call. Any other error is returned by Dial. How long the
+	// first check may take is bounded by Dial's context only.
 	//
 	// So that an old and a new client do not take turns in replacing each
 	// other's server, only the newer one may do so: a client that finds a
@@ -119,12 +126,13 @@ type Daemon struct {
 // The error is that of [simpleipc.Dialer.Dial] if there is something at the
 // path with which nothing can be done, and a [*StartError] if the server did
 // not start; errors.Is finds [context.DeadlineExceeded] if it did not listen
-// within MaxWait, after which it has been ended again. When ctx ends before
+// within MaxWait, after which it has been ended again, with the processes of
+// its group. When ctx ends before
 // that, Dial returns its error at once, and leaves the server that it has
 // started to whoever comes next.
 func (d *Daemon) Dial(ctx context.Context) (*simpleipc.Conn, error) {
-	c, err := d.connect(ctx)
-	if !needsStart(err) {
+	c, missing, err := d.connect(ctx)
+	if !missing {
 		return c, err
 	}
 	hangUp(c)
@@ -171,12 +179,12 @@ func isUnseen(err error) bool {
 func (d *Daemon) Start(ctx context.Context) error {
 	unchecked := *d
 	unchecked.Check = nil
-	c, err := unchecked.connect(ctx)
+	c, missing, err := unchecked.connect(ctx)
 	if err == nil {
 		c.Close()
 		return &simpleipc.Error{Op: "start", Path: d.Path, State: simpleipc.Listening, Err: simpleipc.ErrInUse}
 	}
-	if !needsStart(err) {
+	if !missing {
 		return err
 	}
 	c, err = unchecked.ensure(ctx)
@@ -203,7 +211,14 @@ func (d *Daemon) Stop(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return d.quit(ctx, c)
+	server := c.Peer().PID
+	if err := d.quit(ctx, c); err != nil {
+		return err
+	}
+	if err := d.awaitSilence(ctx, server); err != nil {
+		return d.stopError(ctx, err)
+	}
+	return nil
 }
 
 // limit bounds ctx by MaxWait.
@@ -215,7 +230,7 @@ func (d *Daemon) limit(ctx context.Context) (context.Context, context.CancelFunc
 var errWaitedLong = fmt.Errorf("waited for too long: %w", context.DeadlineExceeded)
 
 func (d *Daemon) maxWait() time.Duration {
-	if d.MaxWait == 0 {
+	if d.MaxWait <= 0 {
 		return DefaultMaxWait
 	}
 	return d.MaxWait
@@ -247,21 +262,22 @@ func (d *Daemon) report() (stop func()) {
 	}
 }
 
-// connect connects to the server if there is one, and checks it. With
-// ErrOutdated it returns the connection, too. A server that is ending hangs up
-// on Check; then it is gone in a moment.
-func (d *Daemon) connect(ctx context.Context) (*simpleipc.Conn, error) {
+// connect connects to the server if there is one, and checks it. It also
+// reports whether what failed is that there is none, or none that is recent;
+// with ErrOutdated it returns the connection, too. A server that is ending
+// hangs up on Check; then it is gone in a moment.
+func (d *Daemon) connect(ctx context.Context) (c *simpleipc.Conn, missing bool, err error) {
 	for tries := 1; ; tries++ {
 		c, err := d.dial(ctx)
 		if err != nil {
-			return nil, err
+			return nil, isAbsent(err), err
 		}
 		c, err = d.checked(ctx, c)
 		if tries == maxTries || !isUnseen(err) {
-			return c, err
+			return c, errors.Is(err, ErrOutdated), err
 		}
 		if err := pause(ctx, tries); err != nil {
-			return nil, err
+			return nil, false, err
 		}
 	}
 }
@@ -300,12 +316,8 @@ func (d *Daemon) dial(ctx context.Context) (*simpleipc.Conn, error) {
 	return c, err
 }
 
-// needsStart reports whether it is for want of a server, or of a recent one,
-// that connect failed.
-func needsStart(err error) bool {
-	if errors.Is(err, ErrOutdated) {
-		return true
-	}
+// isAbsent reports whether dial failed because there is no server.
+func isAbsent(err error) bool {
 	var e *simpleipc.Error
 	if !errors.As(err, &e) || errors.Is(err, simpleipc.ErrBusy) {
 		return false
@@ -314,46 +326,63 @@ func needsStart(err error) bool {
 }
 
 // ensure connects to the server, for which somebody starts it: this process,
-// or another one that does so just now. Who starts it locks the directory of
-// the path. That only spares many processes from starting as many servers, of
-// which all but one must give up; so who has waited for long, since something
-// else may have locked the directory, goes on without the lock.
+// or another one that does so just now. Who starts it holds a lock, which only
+// spares many processes from starting as many servers, of which all but one
+// must give up.
 func (d *Daemon) ensure(ctx context.Context) (*simpleipc.Conn, error) {
+	if os.Getenv(startedEnv) == absolute(d.Path) {
+		return nil, &simpleipc.Error{Op: "start", Path: d.Path, State: simpleipc.PathNotFound, Err: errors.New("this process was started to be the server there, and asks for it instead of listening; look at Daemon.Args")}
+	}
 	within, cancel := d.limit(ctx)
 	defer cancel()
 	defer d.report()()
-	begin := time.Now()
 	for tries := 1; ; tries++ {
-		unlock, locked := lockDirectory(filepath.Dir(d.Path))
-		ourTurn := locked || time.Since(begin) > lockPatience
-		c, err := d.connect(within) // somebody may have been faster
-		if ourTurn && needsStart(err) {
-			c, err = d.start(ctx, within, c)
-		}
-		unlock()
-		if ourTurn || !needsStart(err) {
+		if unlock, locked := lockStart(d.Path); locked {
+			defer unlock()
+			c, missing, err := d.connect(within) // somebody may have been faster
+			if missing {
+				c, err = d.start(ctx, c)
+			}
 			return c, err
 		}
-		hangUp(c)
-		if err := pause(within, tries); err != nil {
-			return nil, &simpleipc.Error{Op: "start", Path: d.Path, State: simpleipc.PathNotFound, Err: fmt.Errorf("another process seems to be starting the server: %w", err)}
+		err := pause(within, tries)
+		if err == nil {
+			var c *simpleipc.Conn
+			var missing bool
+			c, missing, err = d.connect(within)
+			if err == nil || !missing && within.Err() == nil {
+				return c, err
+			}
+			hangUp(c)
+		}
+		if within.Err() != nil {
+			return nil, &simpleipc.Error{Op: "start", Path: d.Path, State: simpleipc.PathNotFound, Err: fmt.Errorf("another process is starting the server: %w", err)}
 		}
 	}
 }
 
-// lockPatience is how long another process may take to start the server.
-const lockPatience = 5 * time.Second
+// startedEnv tells a program for which path it was started.
+const startedEnv = "SIMPLEIPC_STARTED"
+
+// absolute returns a path as every process understands it.
+func absolute(path string) string {
+	if abs, err := filepath.Abs(path); err == nil {
+		return abs
+	}
+	return path
+}
 
 // start starts a server, after the end of the outdated one on the other side of
 // old, if there is one.
-func (d *Daemon) start(ctx, within context.Context, old *simpleipc.Conn) (*simpleipc.Conn, error) {
+func (d *Daemon) start(ctx context.Context, old *simpleipc.Conn) (*simpleipc.Conn, error) {
 	if old != nil {
-		if err := d.quit(within, old); err != nil {
-			return nil, err
+		c, missing, err := d.replace(ctx, old)
+		if !missing {
+			return c, err
 		}
 	}
 	for tries := 1; ; tries++ {
-		c, err := d.launch(ctx, within)
+		c, err := d.launch(ctx)
 		if tries == maxLaunches || !errors.Is(err, errNotListening) {
 			return c, err
 		}
@@ -364,20 +393,45 @@ func (d *Daemon) start(ctx, within context.Context, old *simpleipc.Conn) (*simpl
 // maxLaunches is how often the program is started if it ends without an error.
 const maxLaunches = 3
 
-// quit ends the server on the other side of c, and closes c.
+// replace ends the outdated server on the other side of old, and connects to
+// its successor, or reports that there is none yet. Service managers have one.
+func (d *Daemon) replace(ctx context.Context, old *simpleipc.Conn) (c *simpleipc.Conn, missing bool, err error) {
+	ctx, cancel := d.limit(ctx)
+	defer cancel()
+	if err := d.quit(ctx, old); err != nil {
+		return nil, false, err
+	}
+	for tries := 1; ; tries++ {
+		c, missing, err := d.connect(ctx)
+		if !errors.Is(err, ErrOutdated) {
+			return c, missing, err
+		}
+		c.Close()
+		if perr := pause(ctx, tries); perr != nil {
+			return nil, false, d.stopError(ctx, fmt.Errorf("%w (%v)", perr, err))
+		}
+	}
+}
+
+// quit asks the server on the other side of c to end, and closes c.
 func (d *Daemon) quit(ctx context.Context, c *simpleipc.Conn) error {
 	defer c.Close()
 	if d.Quit == nil {
-		return &simpleipc.Error{Op: "stop", Path: d.Path, State: simpleipc.Listening, Err: errors.New("no request is known that ends the server: Quit is not set")}
+		return d.stopError(ctx, errors.New("no request is known that ends the server: Quit is not set"))
 	}
 	_, err := c.Call(ctx, d.Quit)
-	if err == nil || errors.Is(err, simpleipc.ErrConnClosed) { // it is ending
-		err = d.awaitSilence(ctx, c.Peer().PID)
+	if err != nil && !errors.Is(err, simpleipc.ErrConnClosed) { // then it is ending
+		return d.stopError(ctx, err)
 	}
-	if err != nil && context.Cause(ctx) == errWaitedLong {
-		return &simpleipc.Error{Op: "stop", Path: d.Path, State: simpleipc.Listening, Err: fmt.Errorf("the server still listens after %v: %w", d.maxWait(), context.DeadlineExceeded)}
+	return nil
+}
+
+// stopError says that a server listens though it should not.
+func (d *Daemon) stopError(ctx context.Context, err error) error {
+	if context.Cause(ctx) == errWaitedLong {
+		err = fmt.Errorf("the server still listens after %v: %w", d.maxWait(), err)
 	}
-	return err
+	return &simpleipc.Error{Op: "stop", Path: d.Path, State: simpleipc.Listening, Err: err}
 }
 
 // awaitSilence waits until the server with this process ID does not listen any

@@ -125,7 +125,7 @@ func TestManyProcesses(t *testing.T) {
 	slices.Sort(times)
 	t.Logf("%d processes started %d servers, and all had their answers after %v; each waited %d to %d µs, in the median %d µs",
 		n, bytes.Count(started, []byte("\n")), took, times[0], times[len(times)-1], times[len(times)/2])
-	if got := bytes.Count(started, []byte("\n")); got > 1 && took < lockPatience {
+	if got := bytes.Count(started, []byte("\n")); got > 1 {
 		t.Errorf("%d servers were started", got)
 	}
 }
@@ -140,9 +140,7 @@ func TestManyStart(t *testing.T) {
 	var failed atomic.Int32
 	for range 10 {
 		all.Go(func() {
-			within, cancel := d.limit(t.Context())
-			defer cancel()
-			c, err := d.launch(t.Context(), within)
+			c, err := d.launch(t.Context())
 			if err != nil {
 				t.Error(err)
 				failed.Add(1)
@@ -295,14 +293,36 @@ func TestDialContext(t *testing.T) {
 	}
 }
 
-// While servers come and go all the time, no Call fails.
+// A program that asks for its server instead of listening does not start
+// others for ever.
+func TestStartedProgramAsks(t *testing.T) {
+	d := server(t)
+	census := filepath.Join(t.TempDir(), "census")
+	d.Env, d.Args = roleOf("asker"), []string{d.Path, census}
+	_, err := d.Call(t.Context(), []byte("pid"))
+	var e *StartError
+	if !errors.As(err, &e) || !strings.Contains(e.Stderr, "this process was started to be the server") {
+		t.Error(err)
+	}
+	started, _ := os.ReadFile(census)
+	if n := bytes.Count(started, []byte("\n")); n != 1 {
+		t.Errorf("%d programs were started", n)
+	}
+}
+
+// While servers come and go all the time, no Call fails, with a Check or
+// without.
 func TestCallWhileServersEnd(t *testing.T) {
-	d := server(t, "idle=50ms")
+	d := server(t, "idle=50ms", "version=1")
 	census := filepath.Join(t.TempDir(), "census")
 	d.Args = append(d.Args, "census="+census)
 	const n = 30
 	var all sync.WaitGroup
-	for range 3 {
+	for i := range 3 {
+		d := *d
+		if i == 0 {
+			d.Check = newer(1)
+		}
 		all.Go(func() {
 			for i := range n {
 				if _, err := d.Call(t.Context(), []byte("pid")); err != nil && !isUnclear(err) {
@@ -369,10 +389,9 @@ func TestUpgrade(t *testing.T) {
 			}
 		})
 	}
-	begin := time.Now()
 	all.Wait()
 	started, _ := os.ReadFile(census)
-	if n := bytes.Count(started, []byte("\n")); n > 2 && time.Since(begin) < lockPatience {
+	if n := bytes.Count(started, []byte("\n")); n > 2 {
 		t.Errorf("%d servers were started for 2 versions", n)
 	}
 }
@@ -398,10 +417,19 @@ func TestUpgradeInVain(t *testing.T) {
 		t.Error(err)
 	}
 	d.Quit = []byte("quit")
-	refuse := errors.New("not this one")
-	d.Check = func(context.Context, *simpleipc.Conn) error { return refuse }
-	if _, err := d.Dial(t.Context()); err != refuse {
-		t.Error(err)
+	for _, refuse := range []error{
+		errors.New("not this one"),
+		// It has asked another server, which is not there.
+		&simpleipc.Error{Op: "dial", Path: d.Path + "2", State: simpleipc.PathNotFound, Err: fs.ErrNotExist},
+	} {
+		d.Check = func(context.Context, *simpleipc.Conn) error { return refuse }
+		if _, err := d.Dial(t.Context()); err != refuse {
+			t.Error(err)
+		}
+	}
+	started, _ = os.ReadFile(census)
+	if n := bytes.Count(started, []byte("\n")); n != 3 {
+		t.Errorf("%d servers were started", n)
 	}
 }
 
@@ -451,7 +479,8 @@ func TestStopFails(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	stubborn.MaxWait = patience
 	stubborn.Waiting = func(time.Duration) { cancel() }
-	if err := stubborn.Stop(ctx); !errors.Is(err, context.Canceled) {
+	var e *simpleipc.Error
+	if err := stubborn.Stop(ctx); !errors.Is(err, context.Canceled) || !errors.As(err, &e) || e.Op != "stop" || e.Path != d.Path {
 		t.Error(err)
 	}
 }
@@ -475,21 +504,70 @@ func TestLog(t *testing.T) {
 	}
 }
 
-// Somebody else may hold the lock of the directory for good.
-func TestDirectoryIsLocked(t *testing.T) {
-	if testing.Short() {
-		t.Skip("it waits for lockPatience")
+// While a server takes long to get ready, all who want it wait for it, and
+// nobody who wants another one.
+func TestSlowStart(t *testing.T) {
+	census, ready := filepath.Join(t.TempDir(), "census"), filepath.Join(t.TempDir(), "ipc")
+	d := server(t, "census="+census, "after="+ready)
+	var all sync.WaitGroup
+	for range 5 {
+		all.Go(func() {
+			if _, err := d.Call(t.Context(), []byte("pid")); err != nil {
+				t.Error(err)
+			}
+		})
 	}
-	t.Parallel()
-	d := server(t)
-	unlock, locked := lockDirectory(filepath.Dir(d.Path))
-	if !locked {
-		t.Fatal("the new directory is locked")
+	eventually(t, "the program is started", func() bool {
+		_, err := os.Stat(census)
+		return err == nil
+	})
+	impatient := *d
+	impatient.MaxWait = time.Millisecond
+	if _, err := impatient.Dial(t.Context()); !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "another process is starting the server") {
+		t.Error(err)
 	}
-	defer unlock()
-	begin := time.Now()
-	ask(t, d, "pid")
-	if took := time.Since(begin); took < lockPatience {
-		t.Errorf("it took only %v", took)
+	other := *d
+	other.Path += "2"
+	other.Args = []string{other.Path}
+	defer stop(t, &other)
+	ask(t, &other, "pid")
+	l, err := simpleipc.Listen(t.Context(), ready)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	all.Wait()
+	started, _ := os.ReadFile(census)
+	if n := bytes.Count(started, []byte("\n")); n != 1 {
+		t.Errorf("%d servers were started", n)
+	}
+}
+
+// Of many who lock a path, one has the lock at a time, and nothing stays.
+func TestLockStart(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "new", "ipc")
+	var holders atomic.Int32
+	var all sync.WaitGroup
+	for range 8 {
+		all.Go(func() {
+			for held := 0; held < 50; {
+				unlock, locked := lockStart(path)
+				if !locked {
+					runtime.Gosched()
+					continue
+				}
+				if n := holders.Add(1); n != 1 {
+					t.Errorf("%d have the lock", n)
+				}
+				held++
+				holders.Add(-1)
+				unlock()
+			}
+		})
+	}
+	all.Wait()
+	if left, _ := filepath.Glob(filepath.Join(dir, "new", "*")); left != nil {
+		t.Errorf("%v stay", left)
 	}
 }

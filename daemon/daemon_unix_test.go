@@ -3,10 +3,16 @@
 package daemon
 
 import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
 	"os"
+	"path/filepath"
 	"strconv"
 	"syscall"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -42,18 +48,23 @@ func TestDetached(t *testing.T) {
 	if _, err := unix.FcntlInt(uintptr(fd), unix.F_SETFD, 0); err != nil {
 		t.Fatal(err)
 	}
+	const high = 200
+	if err := dup2(fd, high); err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(high)
 	pid := ask(t, d, "pid")
 	for request, want := range map[string]string{
-		"session":                     pid,
-		"dir":                         "/",
-		"env " + stderrEnv:            "",
-		"file 0":                      os.DevNull,
-		"file 1":                      os.DevNull,
-		"file 2":                      os.DevNull,
-		"file " + strconv.Itoa(fd):    "",
-		"env " + roleEnv:              "server",
-		"say nobody listens to this":  "",
-		"file " + strconv.Itoa(10000): "closed",
+		"session":                    pid,
+		"dir":                        "/",
+		"env " + stderrEnv:           "",
+		"file 0":                     os.DevNull,
+		"file 1":                     os.DevNull,
+		"file 2":                     os.DevNull,
+		"file " + strconv.Itoa(fd):   "",
+		"env " + roleEnv:             "server",
+		"say nobody listens to this": "",
+		"file " + strconv.Itoa(high): "closed",
 	} {
 		got := ask(t, d, request)
 		if request == "file "+strconv.Itoa(fd) {
@@ -71,6 +82,54 @@ func TestDetached(t *testing.T) {
 	}
 }
 
+// What does not listen is ended after MaxWait with all that it has started.
+func TestMaxWaitEndsChildren(t *testing.T) {
+	t.Parallel()
+	d := server(t)
+	file := filepath.Join(t.TempDir(), "pids")
+	d.Program, d.Args = "sh", []string{"-c", `sleep 1000 & echo $! $$ >"$0"; trap '' TERM; wait; wait`, file}
+	var pids [2]int
+	for d.MaxWait = 100 * time.Millisecond; pids[1] == 0; d.MaxWait *= 2 { // on a busy machine it starts late
+		if err := d.Start(t.Context()); !errors.Is(err, context.DeadlineExceeded) {
+			t.Fatal(err)
+		}
+		text, _ := os.ReadFile(file)
+		fmt.Sscan(string(text), &pids[0], &pids[1])
+	}
+	for _, pid := range pids {
+		gone(t, pid)
+	}
+}
+
+// The lock that somebody has left behind, or that another user may hold, keeps
+// nobody away.
+func TestLockStartAfterOthers(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "ipc")
+	name := filepath.Join(filepath.Dir(path), ".ipc.start")
+	if err := os.WriteFile(name, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	unlock, locked := lockStart(path)
+	if !locked {
+		t.Error("a lock that nobody holds cannot be had")
+	}
+	if _, again := lockStart(path); again {
+		t.Error("it can be had twice")
+	}
+	if os.Getuid() == 0 {
+		if err := os.Chown(name, 1, 1); err != nil {
+			t.Fatal(err)
+		}
+		if _, locked := lockStart(path); !locked {
+			t.Error("another user's lock is respected")
+		}
+	}
+	unlock()
+	if _, err := os.Lstat(name); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("it stays: %v", err)
+	}
+}
+
 // What systemd tells a service is not for the servers that it starts.
 func TestEnvironmentOfService(t *testing.T) {
 	told := map[string]string{"NOTIFY_SOCKET": "/nowhere", "LISTEN_PID": "1", "LISTEN_FDS": "1", "LISTEN_FDNAMES": "a", "WATCHDOG_PID": "1", "WATCHDOG_USEC": "1"}
@@ -80,10 +139,12 @@ func TestEnvironmentOfService(t *testing.T) {
 	t.Setenv(roleEnv, "server")
 	t.Setenv("GORACE", "atexit_sleep_ms=0")
 	d := server(t)
-	d.Env = nil
-	for name := range told {
-		if v := ask(t, d, "env "+name); v != "" {
-			t.Errorf("%s is %q", name, v)
+	for _, d.Env = range [][]string{nil, os.Environ()} {
+		for name := range told {
+			if v := ask(t, d, "env "+name); v != "" {
+				t.Errorf("%s is %q", name, v)
+			}
 		}
+		stop(t, d)
 	}
 }

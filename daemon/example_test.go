@@ -52,14 +52,9 @@ func ExampleDaemon_check() {
 	defer c.Close()
 }
 
-// The daemon: it holds its path, gets ready, and serves until it is asked to
+// The daemon: it gets ready, claims its path, and serves until it is asked to
 // end, or nobody has asked it anything for ten minutes.
 func ExampleServe() {
-	ctx := context.Background()
-	l, err := daemon.Listen(ctx, filepath.Join(os.Getenv("XDG_RUNTIME_DIR"), "clock.ipc"))
-	if err != nil {
-		log.Fatal(err) // Another server is listening, for instance. The starter sees this.
-	}
 	srv := &simpleipc.Server{
 		IdleExit: 10 * time.Minute,
 		Handler: simpleipc.HandlerFunc(func(_ context.Context, w *simpleipc.ResponseWriter, r *simpleipc.Request) error {
@@ -69,6 +64,11 @@ func ExampleServe() {
 			_, err := w.WriteString(time.Now().Format(time.RFC3339))
 			return err
 		}),
+	}
+	ctx := context.Background()
+	l, err := daemon.Listen(ctx, filepath.Join(os.Getenv("XDG_RUNTIME_DIR"), "clock.ipc"))
+	if err != nil {
+		log.Fatal(err) // Another server is listening, for instance. The starter sees this.
 	}
 	if err := daemon.Serve(ctx, srv, l); err != nil {
 		log.Fatal(err)

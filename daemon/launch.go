@@ -56,9 +56,10 @@ func (e *StartError) Unwrap() error { return e.Err }
 // errNotListening: the program has ended without an error, and nobody listens.
 var errNotListening = errors.New("it has exited and does not listen")
 
-// launch starts the program and connects to the server. It waits as long as
-// within allows, which is ctx bounded by MaxWait.
-func (d *Daemon) launch(ctx, within context.Context) (*simpleipc.Conn, error) {
+// launch starts the program and connects to the server.
+func (d *Daemon) launch(ctx context.Context) (*simpleipc.Conn, error) {
+	within, cancel := d.limit(ctx)
+	defer cancel()
 	p, err := d.spawn()
 	if err != nil {
 		return nil, &StartError{Path: d.Path, Program: p.cmd.Path, Err: err}
@@ -85,21 +86,21 @@ func (d *Daemon) launch(ctx, within context.Context) (*simpleipc.Conn, error) {
 	switch {
 	case err == nil:
 		p.settle(within, c.Peer().PID)
-		if c, err = d.checked(within, c); err != nil {
-			hangUp(c)
+		if c, err = d.checked(within, c); err == nil {
+			return c, nil
+		}
+		hangUp(c)
+		if !isUnseen(err) {
 			return nil, err
 		}
-		return c, nil
-	case ctx.Err() != nil:
+		err = errNotListening // any more
+	case ctx.Err() != nil || !isAbsent(err) && within.Err() == nil:
 		return nil, err
-	case !needsStart(err) && within.Err() == nil:
-		return nil, err
-	}
-	if p.hasEnded() {
+	case p.hasEnded():
 		if err = p.err; err == nil {
 			err = errNotListening
 		}
-	} else {
+	default:
 		err = fmt.Errorf("it did not listen within %v: %w", d.maxWait(), context.DeadlineExceeded)
 		p.end()
 	}
@@ -132,10 +133,11 @@ func (d *Daemon) spawn() (*process, error) {
 		}
 	}
 	p.cmd.Dir = d.Dir
-	p.cmd.Env = slices.Clone(d.Env)
-	if d.Env == nil {
-		p.cmd.Env = slices.DeleteFunc(os.Environ(), isSystemd)
+	env := d.Env
+	if env == nil {
+		env = os.Environ()
 	}
+	p.cmd.Env = append(slices.DeleteFunc(slices.Clone(env), isSystemd), startedEnv+"="+absolute(d.Path))
 	if d.Log != "" {
 		p.messages, err = os.OpenFile(d.Log, os.O_RDWR|os.O_CREATE|os.O_APPEND, 0o600)
 		p.cmd.Stdout = p.messages
@@ -195,13 +197,13 @@ func (p *process) settle(ctx context.Context, server int) {
 	}
 }
 
-// end ends the program, in order if it can.
+// end ends the program and the processes of its group, in order if they can.
 func (p *process) end() {
 	askToEnd(p.cmd.Process)
 	select {
 	case <-p.ended:
 	case <-time.After(endPatience):
-		_ = p.cmd.Process.Kill() // unless it has ended
+		forceEnd(p.cmd.Process)
 		<-p.ended
 	}
 }

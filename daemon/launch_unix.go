@@ -8,31 +8,56 @@ import (
 	"io/fs"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"slices"
 	"strconv"
-	"sync"
 	"syscall"
 
 	"golang.org/x/sys/unix"
 )
 
-// lockDirectory locks a directory for who starts a server in it, until unlock
-// is called or the process ends, and reports whether it could. Where it cannot
-// be known whether somebody else has, it goes without.
-func lockDirectory(name string) (unlock func(), locked bool) {
+// lockStart locks a path for who starts a server there, until unlock is called
+// or the process ends, and reports whether it could. Where it cannot be known
+// whether somebody else has, since no file can be made beside the path or one
+// is there that another user may have locked, it goes without.
+func lockStart(path string) (unlock func(), locked bool) {
 	nothing := func() {}
-	dir, err := os.Open(name)
-	if errors.Is(err, fs.ErrNotExist) {
-		_ = os.Mkdir(name, 0o700) // as Listen would; another process may be faster
-		dir, err = os.Open(name)
+	dir, base := filepath.Split(path)
+	name := dir + "." + base + ".start"
+	open := func() (*os.File, error) {
+		return os.OpenFile(name, os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0o600)
 	}
-	if err != nil {
-		return nothing, true
+	for {
+		f, err := open()
+		if errors.Is(err, fs.ErrNotExist) {
+			_ = os.Mkdir(dir, 0o700) // as Listen would; another process may be faster
+			f, err = open()
+		}
+		if err != nil {
+			return nothing, true
+		}
+		var st unix.Stat_t
+		err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		serr := unix.Fstat(int(f.Fd()), &st)
+		switch {
+		case serr != nil || int(st.Uid) != os.Geteuid():
+			f.Close()
+			return nothing, true
+		case err == unix.EWOULDBLOCK:
+			f.Close()
+			return nothing, false
+		case err != nil:
+			f.Close()
+			return nothing, true
+		case st.Nlink == 0: // whoever held it has just removed it
+			f.Close()
+			continue
+		}
+		return func() {
+			_ = os.Remove(name) // if it stays, it is used again
+			f.Close()
+		}, true
 	}
-	if err := unix.Flock(int(dir.Fd()), unix.LOCK_EX|unix.LOCK_NB); err == unix.EWOULDBLOCK {
-		dir.Close()
-		return nothing, false
-	}
-	return func() { dir.Close() }, true
 }
 
 // unnamedFile makes a file that vanishes when nobody has it open any more. A
@@ -70,8 +95,11 @@ func discardStderr() error {
 	return dup2(int(null.Fd()), unix.Stderr)
 }
 
-// askToEnd asks a process to end in order.
-func askToEnd(p *os.Process) { _ = p.Signal(syscall.SIGTERM) } // unless it has ended
+// askToEnd asks a process and those of its group to end in order.
+func askToEnd(p *os.Process) { _ = syscall.Kill(-p.Pid, syscall.SIGTERM) } // unless they have ended
+
+// forceEnd ends a process and those of its group as they stand.
+func forceEnd(p *os.Process) { _ = syscall.Kill(-p.Pid, syscall.SIGKILL) } // unless they have ended
 
 // isOf reports whether a process is one that was started, or is one of those
 // that it has started. If the system does not tell the ID, it is taken for one.
@@ -83,29 +111,13 @@ func isOf(pid, started int) bool {
 	return err == nil && session == started
 }
 
-// starting is held while descriptors are kept from being inherited.
-var starting sync.Mutex
-
 // startDetached starts a program in a session of its own. The files which this
 // process has inherited are not passed on; those which it has opened itself
-// are not anyway. In this moment, they are not passed on to a process that
-// another goroutine starts, either.
+// are not anyway.
 func startDetached(cmd *exec.Cmd) error {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
-	starting.Lock()
-	defer starting.Unlock()
-	for _, fd := range inheritable() {
-		id, err := fileOf(fd)
-		if err != nil {
-			continue
-		}
-		unix.CloseOnExec(fd)
-		defer func() {
-			// It may be another file by now.
-			if now, err := fileOf(fd); err == nil && now == id {
-				_, _ = unix.FcntlInt(uintptr(fd), unix.F_SETFD, 0) // it was so before
-			}
-		}()
+	if list := inheritable(); len(list) > 0 {
+		cmd.ExtraFiles = make([]*os.File, slices.Max(list)-unix.Stderr) // nil is closed there
 	}
 	return cmd.Start()
 }
@@ -124,11 +136,4 @@ func inheritable() (list []int) {
 		}
 	}
 	return list
-}
-
-// fileOf identifies the file behind a descriptor.
-func fileOf(fd int) (id [2]uint64, err error) {
-	var st unix.Stat_t
-	err = unix.Fstat(fd, &st)
-	return [2]uint64{uint64(st.Dev), st.Ino}, err
 }

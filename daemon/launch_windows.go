@@ -6,23 +6,19 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"syscall"
 
 	"golang.org/x/sys/windows"
 )
 
-// lockDirectory locks a directory for who starts a server in it, until unlock
-// is called or the process ends, and reports whether it could. It needs no
-// directory: the lock is that there is an object of this name.
-func lockDirectory(name string) (unlock func(), locked bool) {
+// lockStart locks a path for who starts a server there, until unlock is called
+// or the process ends, and reports whether it could. The lock is that there is
+// an object of this name.
+func lockStart(path string) (unlock func(), locked bool) {
 	nothing := func() {}
-	if abs, err := filepath.Abs(name); err == nil {
-		name = abs
-	}
 	// The names of objects have no backslashes.
-	object, err := windows.UTF16PtrFromString(fmt.Sprintf(`Local\simpleipc-%x`, sha256.Sum256([]byte(strings.ToLower(name)))))
+	object, err := windows.UTF16PtrFromString(fmt.Sprintf(`Local\simpleipc-%x`, sha256.Sum256([]byte(strings.ToLower(absolute(path))))))
 	if err != nil {
 		return nothing, true
 	}
@@ -88,7 +84,10 @@ func discardStderr() error {
 func isOf(pid, started int) bool { return pid <= 0 || pid == started }
 
 // askToEnd ends a process, since one without a console cannot be asked.
-func askToEnd(p *os.Process) { _ = p.Kill() } // unless it has ended
+func askToEnd(p *os.Process) { forceEnd(p) }
+
+// forceEnd ends a process as it stands.
+func forceEnd(p *os.Process) { _ = p.Kill() } // unless it has ended
 
 // startDetached starts a program in a group of its own and without a console.
 // It inherits no handle but its standard ones.

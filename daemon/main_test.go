@@ -27,6 +27,7 @@ const roleEnv = "DAEMON_TEST_ROLE"
 // roles are what the tests need processes for.
 var roles = map[string]func(args []string) error{
 	"server": serverRole,
+	"asker":  askerRole,
 	"fail":   failRole,
 	"stuck":  stuckRole,
 	"client": clientRole,
@@ -51,12 +52,17 @@ func serverRole(args []string) error {
 		opts[k] = v
 	}
 	if name := opts["census"]; name != "" { // one line for each process
-		f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
+		if err := addLine(name, strconv.Itoa(os.Getpid())); err != nil {
+			return err
+		}
+	}
+	if other := opts["after"]; other != "" { // it takes until that one listens to get ready
+		d := simpleipc.Dialer{WaitNotFound: true, Timeout: 2 * patience}
+		c, err := d.Dial(context.Background(), other)
 		if err != nil {
 			return err
 		}
-		fmt.Fprintln(f, os.Getpid())
-		f.Close()
+		c.Close()
 	}
 	l, err := Listen(context.Background(), path)
 	if err != nil {
@@ -98,6 +104,17 @@ func serverRole(args []string) error {
 	return Serve(context.Background(), srv, l)
 }
 
+// addLine appends a line to a file, in one piece.
+func addLine(name, line string) error {
+	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	_, err = f.WriteString(line + "\n")
+	return err
+}
+
 // failRole ends like a program that cannot serve. It says as many lines as
 // args[0] says, and exits with the status args[1].
 func failRole(args []string) error {
@@ -118,6 +135,17 @@ func stuckRole(args []string) error {
 	}
 	time.Sleep(2 * patience)
 	return nil
+}
+
+// askerRole asks for the server at args[0], which it starts as it was started
+// itself, and says so in the file args[1].
+func askerRole(args []string) error {
+	if err := addLine(args[1], strconv.Itoa(os.Getpid())); err != nil {
+		return err
+	}
+	d := Daemon{Path: args[0], Args: args}
+	_, err := d.Call(context.Background(), []byte("pid"))
+	return err
 }
 
 // clientRole asks the server at args[0] for its process ID, when standard
@@ -168,7 +196,7 @@ func stop(t testing.TB, d *Daemon) {
 	}
 	pid := c.Peer().PID
 	c.Close()
-	if err := d.Stop(context.Background()); err != nil && !needsStart(err) {
+	if err := d.Stop(context.Background()); err != nil && !isAbsent(err) {
 		t.Error(err)
 	}
 	gone(t, pid)

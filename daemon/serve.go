@@ -24,6 +24,9 @@ const stderrEnv = "SIMPLEIPC_STDERR"
 // where it is. If path is empty, and systemd has passed one socket on, it is
 // that one. A program with several servers calls Listen for each.
 func Listen(ctx context.Context, path string) (*simpleipc.Listener, error) {
+	if os.Getenv(startedEnv) == absolute(path) {
+		_ = os.Unsetenv(startedEnv) // it has done what it was started for; it only fails for bad names
+	}
 	l, err := listenPassed(path)
 	if l != nil || err != nil {
 		return l, err

@@ -4,6 +4,8 @@ package daemon
 
 import (
 	"bytes"
+	"context"
+	"errors"
 	"io/fs"
 	"net"
 	"os"
@@ -217,6 +219,37 @@ func TestActivated(t *testing.T) {
 	}
 }
 
+// TestUpgradeActivated has a client replace the server of an inherited socket.
+// Its successor is started by who holds the socket, and not by the client.
+func TestUpgradeActivated(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "ipc")
+	socket := listenAt(t, path)
+	var stderr bytes.Buffer
+	service := func(version string) (wait func() error) {
+		return run(t, activated(command(t, &stderr, path, "version="+version), socket))
+	}
+	first := service("1")
+	upgraded := make(chan func() error, 1)
+	go func() {
+		if err := first(); err != nil {
+			t.Errorf("%v: %s", err, &stderr)
+		}
+		upgraded <- service("2")
+	}()
+	d := &Daemon{Path: path, Program: "/nowhere/x", Quit: []byte("quit"), Check: newer(2)}
+	if v := ask(t, d, "version"); v != "2" {
+		t.Errorf("version %q answers", v)
+	}
+	d.Check, d.MaxWait = newer(3), 50*time.Millisecond
+	wait := <-upgraded
+	if _, err := d.Dial(t.Context()); !errors.Is(err, context.DeadlineExceeded) {
+		t.Error(err)
+	}
+	if err := wait(); err != nil {
+		t.Errorf("%v: %s", err, &stderr)
+	}
+}
+
 func TestActivatedPaths(t *testing.T) {
 	dir := t.TempDir()
 	one, two := filepath.Join(dir, "one"), filepath.Join(dir, "two")
@@ -237,12 +270,18 @@ func TestActivatedPaths(t *testing.T) {
 			t.Errorf("%s: %v", path, err)
 		}
 	}
+	// What else systemd has passed on is of no interest.
+	wait := run(t, activated(command(t, new(bytes.Buffer), one), null, sockets[0]))
+	call(t, await(t, one), "quit")
+	if err := wait(); err != nil {
+		t.Error(err)
+	}
 	for _, tt := range []struct {
 		path    string
 		sockets []*os.File
 		want    string
 	}{
-		{filepath.Join(dir, "three"), sockets, "no socket for this path, but for " + one + ", " + two},
+		{filepath.Join(dir, "three"), sockets, "no socket for this path, but: " + one + ", " + two},
 		{"", sockets, "no socket for this path"},
 		{one, []*os.File{null}, "systemd's descriptor 3"},
 	} {
@@ -264,7 +303,7 @@ func TestActivatedPaths(t *testing.T) {
 	free := filepath.Join(dir, "free")
 	cmd := command(t, new(bytes.Buffer), free)
 	cmd.Env = append(cmd.Env, "LISTEN_FDS=1", "LISTEN_PID=1")
-	wait := run(t, cmd)
+	wait = run(t, cmd)
 	call(t, await(t, free), "quit")
 	if err := wait(); err != nil {
 		t.Error(err)

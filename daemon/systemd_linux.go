@@ -51,7 +51,8 @@ func listenPassed(path string) (*simpleipc.Listener, error) {
 	for _, f := range files {
 		l, err := simpleipc.FileListener(f)
 		if err != nil {
-			return nil, err
+			others = append(others, err.Error())
+			continue
 		}
 		if path == "" && len(files) == 1 || isSame(l.Path(), path) {
 			return l, nil
@@ -60,7 +61,7 @@ func listenPassed(path string) (*simpleipc.Listener, error) {
 		_ = l.Close() // its socket is systemd's
 	}
 	return nil, &simpleipc.Error{Op: "listen", Path: path, State: simpleipc.OtherError,
-		Err: fmt.Errorf("systemd has passed on no socket for this path, but for %s; compare ListenStream= in the socket unit", strings.Join(others, ", "))}
+		Err: fmt.Errorf("systemd has passed on no socket for this path, but: %s; compare ListenStream= in the socket unit", strings.Join(others, ", "))}
 }
 
 // isSame reports whether two paths lead to the same socket.
