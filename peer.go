@@ -55,8 +55,9 @@ var errPeerCredentials = errors.New("no peer credentials")
 // process's own user or of root; on Windows, of the system. For others it
 // returns an error for which errors.Is(err, ErrUnauthorized) holds.
 //
-// Linux, macOS, FreeBSD and Windows tell the peer's user. Where the platform
-// does not, every peer passes, and the permissions of the socket, which is
+// Linux, macOS, FreeBSD, OpenBSD, NetBSD and Windows tell the peer's user. If
+// they do not for once, the peer is refused. Where the platform never does,
+// every peer passes, and the permissions of the socket, which is
 // 0600 unless widened, and of its directory are what keeps others out.
 func SameUser(p Peer) error { return sameUser(p) }
 
