@@ -129,11 +129,10 @@ type Server struct {
 	log       *slog.Logger
 	limits    limits
 	authorize func(Peer) error
-	queue     chan *serverConn // those whose request has arrived
+	workers   chan struct{} // an item for each request that is handled
 	base      context.Context
 	draining  atomic.Bool
-	readers   sync.WaitGroup // goroutines that read connections
-	workers   sync.WaitGroup
+	serving   sync.WaitGroup // connections
 }
 
 // limits are a server's limits with the defaults filled in; 0 is no limit for
@@ -183,9 +182,6 @@ func (s *Server) Serve(ctx context.Context, l *Listener) error {
 	s.base = base
 	s.log.Info("listening", "path", l.Path())
 
-	for range s.limits.workers {
-		s.startWorker()
-	}
 	accepting := make(chan struct{})
 	go func() {
 		defer close(accepting)
@@ -264,7 +260,7 @@ func (s *Server) start() error {
 		s.authorize = SameUser
 	}
 	s.conns = make(map[*serverConn]struct{})
-	s.queue = make(chan *serverConn, s.limits.waiting)
+	s.workers = make(chan struct{}, s.limits.workers)
 	return nil
 }
 
@@ -374,9 +370,7 @@ func (s *Server) drain(l *Listener, accepting <-chan struct{}, cancel context.Ca
 
 	done := make(chan struct{})
 	go func() {
-		s.readers.Wait()
-		close(s.queue)
-		s.workers.Wait()
+		s.serving.Wait()
 		close(done)
 	}()
 	select {
@@ -476,36 +470,18 @@ func (s *Server) receive(raw RawConn) {
 	s.mu.Lock()
 	s.conns[c] = struct{}{}
 	s.mu.Unlock()
-	s.readers.Add(1)
-	go c.read()
+	s.serving.Add(1)
+	go c.serve()
 	if s.draining.Load() {
 		c.drain()
 	}
 }
 
-// forget is called when a connection's reading has ended.
+// forget is called when a connection has ended.
 func (s *Server) forget(c *serverConn) {
 	s.mu.Lock()
 	delete(s.conns, c)
 	s.mu.Unlock()
 	s.counters.open.Add(-1)
-	s.readers.Done()
-}
-
-// startWorker starts a goroutine that answers requests.
-func (s *Server) startWorker() {
-	s.workers.Add(1)
-	go func() {
-		defer s.workers.Done()
-		exited := true
-		defer func() {
-			if exited { // by a handler that called runtime.Goexit
-				s.startWorker()
-			}
-		}()
-		for c := range s.queue {
-			c.answer()
-		}
-		exited = false
-	}()
+	s.serving.Done()
 }

@@ -17,11 +17,11 @@ import (
 
 // A serverConn is a client's connection to the server.
 //
-// Two goroutines share it. The reader, which it has all its life, waits for a
-// request, reads it, and puts the connection into the server's queue; then it
-// waits for the next bytes, and so notices when the client hangs up while it
-// is being answered. A worker takes the connection from the queue, calls the
-// handler, sends the response and tells the reader.
+// One goroutine waits for a request, reads it, waits for its turn, calls the
+// handler, sends the response, and begins anew. When somebody must notice that
+// the client hangs up meanwhile, because the request has to wait or the handler
+// looks at its context, a second goroutine takes over: it waits for the next
+// bytes, and goes on when the first has sent the response, which then ends.
 type serverConn struct {
 	srv  *Server
 	sock socket
@@ -30,27 +30,25 @@ type serverConn struct {
 	body *[]byte // req.Body's memory, from bodies
 	resp ResponseWriter
 
-	answered chan bool     // from the worker: whether the connection can be kept
-	received chan struct{} // from the worker: a streamed request was read
-
-	// For the reader or, while a request is streamed, for the worker.
+	// For whoever reads the connection: while a request is streamed, the
+	// handler.
 	inRequest bool  // a request has begun to arrive, and is not complete
 	readArmed bool  // its deadline is set
 	unread    int64 // how much more of a streamed request may come
 	tooLarge  bool  // it exceeded that
 
-	// For the worker.
+	// For whoever answers.
 	writeUntil time.Time // the deadline that is set for writing
 	writeErr   error     // why the response could not be written
 
 	closed atomic.Bool
 
 	mu        sync.Mutex
-	busy      bool                    // from the queue until the response is sent
-	idleSince time.Time               // unless busy
-	gone      bool                    // the client has hung up
-	muted     bool                    // the stream was ended by closeRead
-	cancel    context.CancelCauseFunc // of the handler's context
+	busy      bool            // from the request's arrival until the response is sent
+	idleSince time.Time       // unless busy
+	gone      bool            // the client has hung up
+	muted     bool            // the stream was ended by closeRead
+	ctx       *handlerContext // of the request that is or was answered last
 }
 
 // bodies holds memory for requests, as *[]byte.
@@ -69,10 +67,9 @@ var (
 )
 
 func newServerConn(s *Server, raw RawConn) *serverConn {
-	c := &serverConn{srv: s, sock: raw.sock, answered: make(chan bool, 1), idleSince: time.Now()}
+	c := &serverConn{srv: s, sock: raw.sock, idleSince: time.Now()}
 	c.req.Peer = raw.peer
 	if s.StreamRequests {
-		c.received = make(chan struct{}, 1)
 		c.req.src = (*requestReader)(c)
 	}
 	c.rd.Reset((*connReader)(c))
@@ -104,7 +101,7 @@ func (c *serverConn) drain() {
 	}
 }
 
-// mute makes the reader find the end of the stream behind what has arrived.
+// mute makes whoever reads find the end of the stream behind what has arrived.
 // c.mu is held.
 func (c *serverConn) mute() {
 	if !c.muted {
@@ -113,29 +110,57 @@ func (c *serverConn) mute() {
 	}
 }
 
-// read is the reader.
-func (c *serverConn) read() {
-	defer c.srv.forget(c)
-	defer c.close()
+// serve is what happens to the connection.
+func (c *serverConn) serve() {
 	if err := c.authorize(); err != nil {
 		c.srv.counters.refused.Add(1)
 		c.srv.log.Warn("refused a peer", "peer", c.req.Peer, "err", err)
+		c.end()
 		return
 	}
 	c.sock.SetReadDeadline(deadline(c.srv.limits.idle))
-	err := c.await()
+	c.run(c.await())
+}
+
+// end is called by the last goroutine of the connection.
+func (c *serverConn) end() {
+	c.close()
+	c.srv.forget(c)
+}
+
+// run answers requests, until the connection ends or another goroutine has
+// taken over. err is what await has returned.
+func (c *serverConn) run(err error) {
+	var ctx *handlerContext
+	defer func() { // even if the handler ends the goroutine
+		if ctx == nil || ctx.answered == nil {
+			c.end()
+		}
+	}()
 	for err == nil {
 		if err = c.request(); err != nil {
 			break
 		}
-		if err = c.await(); err != nil {
-			c.hungUp()
+		ctx = c.ctx
+		if keep := c.answer(); !keep || ctx.answered != nil {
+			return
 		}
-		if !<-c.answered {
-			return // the worker has said why
-		}
+		err = c.await()
 	}
 	c.dropped(err)
+}
+
+// readOn takes over from the goroutine that answers ctx's request.
+func (c *serverConn) readOn(ctx *handlerContext) {
+	err := c.await()
+	if err != nil {
+		c.hungUp()
+	}
+	if keep := <-ctx.answered; !keep {
+		c.end() // it has been said why
+		return
+	}
+	c.run(err)
 }
 
 // authorize asks whether to serve the peer. A panic is a no.
@@ -180,8 +205,8 @@ func (c *serverConn) await() error {
 	}
 }
 
-// request reads a request, or lets a worker read it, and puts the connection
-// into the queue.
+// request reads a request, unless it is to be streamed, and waits until it may
+// be handled.
 func (c *serverConn) request() error {
 	c.inRequest, c.readArmed = true, false
 	if c.srv.IdleExit > 0 {
@@ -191,11 +216,7 @@ func (c *serverConn) request() error {
 	if c.srv.StreamRequests {
 		c.rd.NextMessage()
 		c.unread, c.tooLarge = c.srv.limits.request, false
-		if err := c.submit(); err != nil {
-			return err
-		}
-		<-c.received
-		return nil
+		return c.enter()
 	}
 	c.body = bodies.Get().(*[]byte)
 	body, err := c.rd.ReadMessage((*c.body)[:0], c.srv.limits.request)
@@ -203,7 +224,7 @@ func (c *serverConn) request() error {
 	if err == nil {
 		c.requestRead()
 		c.req.Body, c.req.off = slices.Clip(body), 0
-		err = c.submit()
+		err = c.enter()
 	}
 	if err != nil {
 		c.releaseBody()
@@ -219,20 +240,28 @@ func (c *serverConn) requestRead() {
 	}
 }
 
-// submit puts the connection into the queue, if there is room.
-func (c *serverConn) submit() error {
+// enter waits for a worker, if there is room to wait.
+func (c *serverConn) enter() error {
+	s := c.srv
+	ctx := &handlerContext{Context: s.base, conn: c, readable: !c.inRequest}
 	c.mu.Lock()
 	c.busy = true
+	c.ctx = ctx
 	c.mu.Unlock()
-	c.srv.counters.requests.Add(1)
-	c.srv.counters.waiting.Add(1)
+	s.counters.requests.Add(1)
 	select {
-	case c.srv.queue <- c:
-		return nil
+	case s.workers <- struct{}{}:
 	default:
-		c.srv.counters.waiting.Add(-1)
-		return errOverload
+		if s.counters.waiting.Add(1) > int64(s.limits.waiting) {
+			s.counters.waiting.Add(-1)
+			return errOverload
+		}
+		ctx.live()
+		s.workers <- struct{}{}
+		defer s.counters.waiting.Add(-1) // when it counts as active, for idleLeft
 	}
+	s.counters.active.Add(1)
+	return nil
 }
 
 // hungUp ends the context of the handler that is at work for a client which
@@ -244,12 +273,10 @@ func (c *serverConn) hungUp() {
 		return
 	}
 	c.gone = true
-	if c.cancel != nil {
-		c.cancel(ErrConnClosed)
-	}
+	c.ctx.cancel(ErrConnClosed)
 }
 
-// dropped counts and logs why the reader has ended.
+// dropped counts and logs why no further request is read.
 func (c *serverConn) dropped(err error) {
 	n := &c.srv.counters
 	log := c.srv.log.Warn
@@ -280,27 +307,20 @@ func (c *serverConn) dropped(err error) {
 	log("dropped a client", "peer", c.req.Peer, "err", cause(err))
 }
 
-// answer is what a worker does with a connection from the queue.
-func (c *serverConn) answer() {
+// answer lets the handler answer the request, and reports whether the
+// connection can be kept.
+func (c *serverConn) answer() (keep bool) {
 	s := c.srv
-	s.counters.waiting.Add(-1)
-	s.counters.active.Add(1)
-	ctx, cancel := context.WithCancelCause(s.base)
 	c.mu.Lock()
-	c.cancel = cancel
 	gone := c.gone
 	c.mu.Unlock()
 
-	keep := false
-	defer func() { // even if the handler ends the goroutine
-		cancel(nil)
-		c.finish(keep)
-	}()
+	defer func() { c.finish(keep) }() // even if the handler ends the goroutine
 	var err error
-	if gone || ctx.Err() != nil { // it waited for too long
+	if gone || s.base.Err() != nil { // it waited for too long
 		err = ErrConnClosed
 	} else {
-		err = c.handle(ctx)
+		err = c.handle()
 	}
 	quit := errors.Is(err, Quit)
 	if err == nil || quit {
@@ -316,10 +336,11 @@ func (c *serverConn) answer() {
 		s.log.Info("a client asks to shut down", "peer", c.req.Peer)
 		s.shutDown(ErrServerClosed)
 	}
+	return keep
 }
 
 // handle calls the handler. A panic becomes an error.
-func (c *serverConn) handle(ctx context.Context) (err error) {
+func (c *serverConn) handle() (err error) {
 	returned := false
 	defer func() {
 		if returned {
@@ -331,7 +352,7 @@ func (c *serverConn) handle(ctx context.Context) (err error) {
 			c.failed(errors.New("the handler ended its goroutine"))
 		}
 	}()
-	err = c.srv.Handler.ServeIPC(ctx, &c.resp, &c.req)
+	err = c.srv.Handler.ServeIPC(c.ctx, &c.resp, &c.req)
 	returned = true
 	return err
 }
@@ -395,22 +416,20 @@ func (c *serverConn) failed(err error) {
 }
 
 // finish makes the connection ready for its next request, or closes it, and
-// tells the reader.
+// tells the goroutine that has taken over, if one has.
 func (c *serverConn) finish(keep bool) {
-	if c.srv.StreamRequests {
-		if c.inRequest {
-			c.received <- struct{}{}
-		}
-	} else {
+	if !c.srv.StreamRequests {
 		c.releaseBody()
 	}
 	now := time.Now()
 	c.srv.lastBusy.Store(int64(now.Sub(c.srv.began)))
 	c.srv.counters.active.Add(-1)
+	<-c.srv.workers
 	c.mu.Lock()
 	c.busy = false
 	c.idleSince = now
-	c.cancel = nil
+	ctx := c.ctx
+	ctx.end()
 	if c.srv.draining.Load() {
 		c.mute()
 	}
@@ -419,7 +438,9 @@ func (c *serverConn) finish(keep bool) {
 		c.resp.wr.Reset(nil)
 		c.close()
 	}
-	c.answered <- keep
+	if ctx.answered != nil {
+		ctx.answered <- keep
+	}
 }
 
 func (c *serverConn) releaseBody() {
@@ -460,7 +481,7 @@ func (r *requestReader) Read(p []byte) (int, error) {
 	}
 	if err == io.EOF && c.inRequest {
 		c.requestRead()
-		c.received <- struct{}{}
+		c.ctx.requestRead()
 	}
 	return n, cause(err)
 }
