@@ -84,7 +84,7 @@ type Server struct {
 	DrainTimeout time.Duration
 
 	// IdleExit shuts the server down when it has had nothing to do for this
-	// long: no request was arriving or being answered, and nobody was waiting
+	// long: no request was arriving or being answered, and nobody is waiting
 	// to be accepted. Clients that are connected and silent do not keep it. If
 	// it is 0 or less, the server stays. It is for servers that are started on
 	// demand; see package daemon.
@@ -111,7 +111,7 @@ type Server struct {
 	counters counters
 	began    time.Time
 	arriving atomic.Int64 // requests that are being read, if IdleExit is set
-	lastBusy atomic.Int64 // when a request was last answered, since began
+	lastBusy atomic.Int64 // when a request has last arrived or was answered, since began
 
 	once     sync.Once
 	stop     chan struct{} // closed to shut down
@@ -263,6 +263,9 @@ func (s *Server) start() error {
 	s.workers = make(chan struct{}, s.limits.workers)
 	return nil
 }
+
+// touch notes that the server has had something to do, for IdleExit.
+func (s *Server) touch(now time.Time) { s.lastBusy.Store(int64(now.Sub(s.began))) }
 
 // idleLeft is how long the server must yet be idle until IdleExit.
 func (s *Server) idleLeft(l *Listener) time.Duration {

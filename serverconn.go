@@ -211,7 +211,10 @@ func (c *serverConn) request() error {
 	c.inRequest, c.readArmed = true, false
 	if c.srv.IdleExit > 0 {
 		c.srv.arriving.Add(1)
-		defer c.srv.arriving.Add(-1)
+		defer func() {
+			c.srv.touch(time.Now())
+			c.srv.arriving.Add(-1)
+		}()
 	}
 	if c.srv.StreamRequests {
 		c.rd.NextMessage()
@@ -422,7 +425,7 @@ func (c *serverConn) finish(keep bool) {
 		c.releaseBody()
 	}
 	now := time.Now()
-	c.srv.lastBusy.Store(int64(now.Sub(c.srv.began)))
+	c.srv.touch(now)
 	c.srv.counters.active.Add(-1)
 	<-c.srv.workers
 	c.mu.Lock()

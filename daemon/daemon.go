@@ -25,8 +25,10 @@
 //	…
 //	err = daemon.Serve(ctx, srv, l)
 //
-// What may fail should come before Listen, for from then on the server counts
-// as started: clients queue, and nobody reads last words any more.
+// From Listen on the server counts as started: clients queue, and nobody reads
+// last words any more. So what may fail comes before it; but what only one
+// process may do, such as to open a database that others would spoil, comes
+// after it, and then the Daemon should have a Log.
 package daemon
 
 import (
@@ -65,8 +67,11 @@ type Daemon struct {
 	// empty, and looked up in PATH if it has no slash. It listens at Path, or
 	// exits with a message on standard error. If it goes into the background
 	// by itself, it must not exit before it listens. If it is this program,
-	// Args must lead it to serve: a process that was started to serve Path and
-	// asks for the server there instead gets an error.
+	// Args must lead it to serve: a process that was started to serve Path, and
+	// starts the server there before it has called [Listen] or [Serve], gets an
+	// error, and so do the processes that it has started. A program that calls
+	// neither, and starts clients of its own server, removes SIMPLEIPC_STARTED
+	// from its environment.
 	Program string
 
 	// Args are the program's arguments, without its name.
@@ -126,10 +131,9 @@ type Daemon struct {
 // The error is that of [simpleipc.Dialer.Dial] if there is something at the
 // path with which nothing can be done, and a [*StartError] if the server did
 // not start; errors.Is finds [context.DeadlineExceeded] if it did not listen
-// within MaxWait, after which it has been ended again, with the processes of
-// its group. When ctx ends before
-// that, Dial returns its error at once, and leaves the server that it has
-// started to whoever comes next.
+// within MaxWait, after which it has been ended again, except on Windows with
+// the processes of its group. When ctx ends before that, Dial returns its error
+// at once, and leaves the server that it has started to whoever comes next.
 func (d *Daemon) Dial(ctx context.Context) (*simpleipc.Conn, error) {
 	c, missing, err := d.connect(ctx)
 	if !missing {
@@ -155,8 +159,8 @@ func (d *Daemon) Call(ctx context.Context, request []byte) ([]byte, error) {
 		if err == nil || tries == maxTries || !isUnseen(err) {
 			return response, err
 		}
-		if err := pause(ctx, tries); err != nil {
-			return nil, err
+		if perr := pause(ctx, tries); perr != nil {
+			return nil, fmt.Errorf("%w after: %w", perr, err)
 		}
 	}
 }
@@ -165,11 +169,11 @@ func (d *Daemon) Call(ctx context.Context, request []byte) ([]byte, error) {
 // who come in its last milliseconds.
 const maxTries = 20
 
-// isUnseen reports whether a call failed because the server hung up before it
-// had the request.
+// isUnseen reports whether a call, or a Check that made one, failed because the
+// server hung up before it had the request.
 func isUnseen(err error) bool {
 	var e *simpleipc.Error
-	return errors.As(err, &e) && !e.MaybeSeen && errors.Is(err, simpleipc.ErrConnClosed)
+	return errors.As(err, &e) && !e.MaybeSeen && errors.Is(err, simpleipc.ErrConnClosed) && !errors.Is(err, ErrOutdated)
 }
 
 // Start starts the server and returns when it listens. If another process was
@@ -276,8 +280,8 @@ func (d *Daemon) connect(ctx context.Context) (c *simpleipc.Conn, missing bool, 
 		if tries == maxTries || !isUnseen(err) {
 			return c, errors.Is(err, ErrOutdated), err
 		}
-		if err := pause(ctx, tries); err != nil {
-			return nil, false, err
+		if perr := pause(ctx, tries); perr != nil {
+			return nil, false, fmt.Errorf("%w after: %w", perr, err)
 		}
 	}
 }
@@ -331,7 +335,7 @@ func isAbsent(err error) bool {
 // must give up.
 func (d *Daemon) ensure(ctx context.Context) (*simpleipc.Conn, error) {
 	if os.Getenv(startedEnv) == absolute(d.Path) {
-		return nil, &simpleipc.Error{Op: "start", Path: d.Path, State: simpleipc.PathNotFound, Err: errors.New("this process was started to be the server there, and asks for it instead of listening; look at Daemon.Args")}
+		return nil, &simpleipc.Error{Op: "start", Path: d.Path, State: simpleipc.OtherError, Err: errors.New("this process was started to be the server there, and asks for it instead of listening; look at Daemon.Args")}
 	}
 	within, cancel := d.limit(ctx)
 	defer cancel()
@@ -356,7 +360,7 @@ func (d *Daemon) ensure(ctx context.Context) (*simpleipc.Conn, error) {
 			hangUp(c)
 		}
 		if within.Err() != nil {
-			return nil, &simpleipc.Error{Op: "start", Path: d.Path, State: simpleipc.PathNotFound, Err: fmt.Errorf("another process is starting the server: %w", err)}
+			return nil, &simpleipc.Error{Op: "start", Path: d.Path, State: simpleipc.OtherError, Err: fmt.Errorf("another process is starting the server: %w", within.Err())}
 		}
 	}
 }
@@ -383,7 +387,7 @@ func (d *Daemon) start(ctx context.Context, old *simpleipc.Conn) (*simpleipc.Con
 	}
 	for tries := 1; ; tries++ {
 		c, err := d.launch(ctx)
-		if tries == maxLaunches || !errors.Is(err, errNotListening) {
+		if e, ok := err.(*StartError); !ok || e.Path != d.Path || e.Err != errNotListening || tries == maxLaunches {
 			return c, err
 		}
 		// It may have been idle for so long that it has ended again.
@@ -404,9 +408,12 @@ func (d *Daemon) replace(ctx context.Context, old *simpleipc.Conn) (c *simpleipc
 	for tries := 1; ; tries++ {
 		c, missing, err := d.connect(ctx)
 		if !errors.Is(err, ErrOutdated) {
+			if err != nil && context.Cause(ctx) == errWaitedLong {
+				err = &simpleipc.Error{Op: "start", Path: d.Path, State: simpleipc.OtherError, Err: fmt.Errorf("the outdated server has quit, and no other has answered within %v: %w", d.maxWait(), err)}
+			}
 			return c, missing, err
 		}
-		c.Close()
+		hangUp(c)
 		if perr := pause(ctx, tries); perr != nil {
 			return nil, false, d.stopError(ctx, fmt.Errorf("%w (%v)", perr, err))
 		}

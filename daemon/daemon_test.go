@@ -313,30 +313,29 @@ func TestStartedProgramAsks(t *testing.T) {
 // While servers come and go all the time, no Call fails, with a Check or
 // without.
 func TestCallWhileServersEnd(t *testing.T) {
-	d := server(t, "idle=50ms", "version=1")
 	census := filepath.Join(t.TempDir(), "census")
-	d.Args = append(d.Args, "census="+census)
-	const n = 30
-	var all sync.WaitGroup
-	for i := range 3 {
-		d := *d
-		if i == 0 {
-			d.Check = newer(1)
-		}
-		all.Go(func() {
-			for i := range n {
+	d := server(t, "idle=50ms", "version=1", "census="+census)
+	checking := *d
+	checking.Check = newer(1)
+	const rounds = 30
+	for i := range rounds {
+		var all sync.WaitGroup
+		for _, d := range []*Daemon{d, &checking, d} {
+			all.Go(func() {
 				if _, err := d.Call(t.Context(), []byte("pid")); err != nil && !isUnclear(err) {
-					t.Errorf("call %d: %v", i, err)
-					return
+					t.Errorf("round %d: %v", i, err)
 				}
-				// The next one may meet the server's end.
-				<-time.After(48*time.Millisecond + time.Duration(i)*200*time.Microsecond)
-			}
-		})
+			})
+		}
+		all.Wait()
+		<-time.After(47*time.Millisecond + time.Duration(i)*200*time.Microsecond) // the next ones may meet the server's end
 	}
-	all.Wait()
 	started, _ := os.ReadFile(census)
-	t.Logf("%d calls, %d servers", 3*n, bytes.Count(started, []byte("\n")))
+	servers := bytes.Count(started, []byte("\n"))
+	t.Logf("%d rounds, %d servers", rounds, servers)
+	if servers < 5 {
+		t.Error("hardly any server has ended meanwhile")
+	}
 }
 
 // isUnclear reports whether a call failed for what it may do on Windows: a pipe
@@ -427,9 +426,39 @@ func TestUpgradeInVain(t *testing.T) {
 			t.Error(err)
 		}
 	}
+	stop(t, &Daemon{Path: d.Path, Quit: []byte("quit")})
+	for _, refuse := range []error{
+		// A server that it has asked for has hung up, or was not started.
+		&simpleipc.Error{Op: "call", Path: d.Path + "2", State: simpleipc.Listening, Err: simpleipc.ErrConnClosed},
+		&StartError{Path: d.Path + "2", Program: "other", Err: errNotListening},
+	} {
+		d.Check = func(context.Context, *simpleipc.Conn) error { return refuse }
+		if _, err := d.Dial(t.Context()); err != refuse {
+			t.Error(err)
+		}
+	}
 	started, _ = os.ReadFile(census)
-	if n := bytes.Count(started, []byte("\n")); n != 3 {
+	if n := bytes.Count(started, []byte("\n")); n != 4 {
 		t.Errorf("%d servers were started", n)
+	}
+}
+
+// An error of Check can be both: the server is outdated, and it has hung up.
+func TestOutdatedHangsUp(t *testing.T) {
+	d := server(t)
+	ask(t, d, "pid")
+	var checked []*simpleipc.Conn
+	d.Check = func(_ context.Context, c *simpleipc.Conn) error {
+		checked = append(checked, c)
+		return fmt.Errorf("%w: %w", ErrOutdated, &simpleipc.Error{Op: "call", Path: d.Path, State: simpleipc.Listening, Err: simpleipc.ErrConnClosed})
+	}
+	if _, err := d.Dial(t.Context()); !errors.Is(err, ErrOutdated) {
+		t.Error(err)
+	}
+	for i, c := range checked {
+		if _, err := c.Call(t.Context(), nil); !errors.Is(err, simpleipc.ErrConnClosed) {
+			t.Errorf("connection %d is still open: %v", i, err)
+		}
 	}
 }
 
@@ -523,8 +552,11 @@ func TestSlowStart(t *testing.T) {
 	})
 	impatient := *d
 	impatient.MaxWait = time.Millisecond
-	if _, err := impatient.Dial(t.Context()); !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "another process is starting the server") {
-		t.Error(err)
+	for range 20 {
+		if _, err := impatient.Dial(t.Context()); !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "another process is starting the server") {
+			t.Error(err)
+		}
+		impatient.MaxWait += 300 * time.Microsecond
 	}
 	other := *d
 	other.Path += "2"

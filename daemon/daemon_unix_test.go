@@ -85,19 +85,24 @@ func TestDetached(t *testing.T) {
 // What does not listen is ended after MaxWait with all that it has started.
 func TestMaxWaitEndsChildren(t *testing.T) {
 	t.Parallel()
-	d := server(t)
-	file := filepath.Join(t.TempDir(), "pids")
-	d.Program, d.Args = "sh", []string{"-c", `sleep 1000 & echo $! $$ >"$0"; trap '' TERM; wait; wait`, file}
-	var pids [2]int
-	for d.MaxWait = 100 * time.Millisecond; pids[1] == 0; d.MaxWait *= 2 { // on a busy machine it starts late
-		if err := d.Start(t.Context()); !errors.Is(err, context.DeadlineExceeded) {
-			t.Fatal(err)
+	for name, script := range map[string]string{
+		"parent ignores SIGTERM": `sleep 1000 & echo $! $$ >"$0"; trap '' TERM; wait; wait`,
+		"child ignores SIGTERM":  `trap '' TERM; sleep 1000 & trap - TERM; echo $! $$ >"$0"; wait`,
+	} {
+		d := server(t)
+		file := filepath.Join(t.TempDir(), "pids")
+		d.Program, d.Args = "sh", []string{"-c", script, file}
+		var pids [2]int
+		for d.MaxWait = 100 * time.Millisecond; pids[1] == 0; d.MaxWait *= 2 { // on a busy machine it starts late
+			if err := d.Start(t.Context()); !errors.Is(err, context.DeadlineExceeded) {
+				t.Fatalf("%s: %v", name, err)
+			}
+			text, _ := os.ReadFile(file)
+			fmt.Sscan(string(text), &pids[0], &pids[1])
 		}
-		text, _ := os.ReadFile(file)
-		fmt.Sscan(string(text), &pids[0], &pids[1])
-	}
-	for _, pid := range pids {
-		gone(t, pid)
+		for _, pid := range pids {
+			gone(t, pid)
+		}
 	}
 }
 

@@ -86,11 +86,15 @@ func (d *Daemon) launch(ctx context.Context) (*simpleipc.Conn, error) {
 	switch {
 	case err == nil:
 		p.settle(within, c.Peer().PID)
-		if c, err = d.checked(within, c); err == nil {
+		missing := false
+		if c, err = d.checked(within, c); isUnseen(err) {
+			c, missing, err = d.connect(within)
+		}
+		if err == nil {
 			return c, nil
 		}
 		hangUp(c)
-		if !isUnseen(err) {
+		if !missing || errors.Is(err, ErrOutdated) {
 			return nil, err
 		}
 		err = errNotListening // any more
@@ -203,9 +207,9 @@ func (p *process) end() {
 	select {
 	case <-p.ended:
 	case <-time.After(endPatience):
-		forceEnd(p.cmd.Process)
-		<-p.ended
 	}
+	forceEnd(p.cmd.Process) // and what of its group has not ended with it
+	<-p.ended
 }
 
 // tail returns the last lines that the program has written.

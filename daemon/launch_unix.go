@@ -46,7 +46,8 @@ func lockStart(path string) (unlock func(), locked bool) {
 		case err == unix.EWOULDBLOCK:
 			f.Close()
 			return nothing, false
-		case err != nil:
+		case err != nil: // nobody can lock files here
+			_ = os.Remove(name)
 			f.Close()
 			return nothing, true
 		case st.Nlink == 0: // whoever held it has just removed it
@@ -125,12 +126,19 @@ func startDetached(cmd *exec.Cmd) error {
 // inheritable returns the descriptors beyond standard error that a new process
 // would get.
 func inheritable() (list []int) {
-	entries, _ := os.ReadDir("/dev/fd") // where it is not complete, they are few
+	var open []int
+	entries, _ := os.ReadDir("/dev/fd") // which it has opened itself
 	for _, e := range entries {
-		fd, err := strconv.Atoi(e.Name())
-		if err != nil || fd <= unix.Stderr {
-			continue
+		if fd, err := strconv.Atoi(e.Name()); err == nil && fd > unix.Stderr {
+			open = append(open, fd)
 		}
+	}
+	if open == nil { // it shows the standard ones at most
+		for fd := unix.Stderr + 1; fd < 256; fd++ {
+			open = append(open, fd)
+		}
+	}
+	for _, fd := range open {
 		if flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0); err == nil && flags&unix.FD_CLOEXEC == 0 {
 			list = append(list, fd)
 		}

@@ -24,15 +24,16 @@ const stderrEnv = "SIMPLEIPC_STDERR"
 // where it is. If path is empty, and systemd has passed one socket on, it is
 // that one. A program with several servers calls Listen for each.
 func Listen(ctx context.Context, path string) (*simpleipc.Listener, error) {
-	if os.Getenv(startedEnv) == absolute(path) {
-		_ = os.Unsetenv(startedEnv) // it has done what it was started for; it only fails for bad names
-	}
+	listensAsTold()
 	l, err := listenPassed(path)
 	if l != nil || err != nil {
 		return l, err
 	}
 	return simpleipc.Listen(ctx, path)
 }
+
+// listensAsTold forgets that this process was started to listen.
+func listensAsTold() { _ = os.Unsetenv(startedEnv) } // which only fails for bad names
 
 // Serve serves l until srv is shut down, ctx ends or the process is asked to
 // end, by SIGTERM or an interrupt. It returns nil when srv has shut down in
@@ -53,6 +54,7 @@ func Serve(ctx context.Context, srv *simpleipc.Server, l *simpleipc.Listener) er
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, syscall.SIGTERM, os.Interrupt)
 	defer signal.Stop(signals)
+	listensAsTold()
 	leaveStarter(log)
 	notify(log, "READY=1")
 	served, watched := make(chan struct{}), make(chan struct{})

@@ -47,18 +47,26 @@ func listenPassed(path string) (*simpleipc.Listener, error) {
 	if len(files) == 0 {
 		return nil, err
 	}
+	var sockets []*simpleipc.Listener
 	var others []string
 	for _, f := range files {
 		l, err := simpleipc.FileListener(f)
-		if err != nil {
+		switch {
+		case err != nil:
 			others = append(others, err.Error())
-			continue
+		case path == "" || isSame(l.Path(), path):
+			sockets = append(sockets, l)
+		default:
+			others = append(others, l.Path())
+			_ = l.Close() // its socket is systemd's
 		}
-		if path == "" && len(files) == 1 || isSame(l.Path(), path) {
-			return l, nil
-		}
+	}
+	if len(sockets) == 1 {
+		return sockets[0], nil
+	}
+	for _, l := range sockets {
 		others = append(others, l.Path())
-		_ = l.Close() // its socket is systemd's
+		_ = l.Close()
 	}
 	return nil, &simpleipc.Error{Op: "listen", Path: path, State: simpleipc.OtherError,
 		Err: fmt.Errorf("systemd has passed on no socket for this path, but: %s; compare ListenStream= in the socket unit", strings.Join(others, ", "))}
