@@ -89,12 +89,23 @@ func askToEnd(p *os.Process) { forceEnd(p) }
 // forceEnd ends a process as it stands.
 func forceEnd(p *os.Process) { _ = p.Kill() } // unless it has ended
 
-// startDetached starts a program in a group of its own and without a console.
-// It inherits no handle but its standard ones.
+// startDetached starts a program in a group of its own, without a console, and
+// outside of this process's job, which may end what is in it when it is closed.
+// A job that lets nobody out keeps the program, too. It inherits no handle but
+// its standard ones.
 func startDetached(cmd *exec.Cmd) error {
-	cmd.SysProcAttr = &syscall.SysProcAttr{
+	attr := syscall.SysProcAttr{
 		HideWindow:    true,
 		CreationFlags: windows.DETACHED_PROCESS | windows.CREATE_NEW_PROCESS_GROUP,
 	}
-	return cmd.Start()
+	inside, outside := *cmd, attr // a Cmd can be started once
+	outside.CreationFlags |= windows.CREATE_BREAKAWAY_FROM_JOB
+	cmd.SysProcAttr = &outside
+	err := cmd.Start()
+	if errors.Is(err, windows.ERROR_ACCESS_DENIED) { // or the program may not be started
+		*cmd = inside
+		cmd.SysProcAttr = &attr
+		err = cmd.Start()
+	}
+	return err
 }
