@@ -156,6 +156,11 @@ func (p *pipe) Write(b []byte) (n int, err error) {
 func (p *pipe) writeFault() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	return p.fault()
+}
+
+// fault is writeFault, for who holds mu.
+func (p *pipe) fault() error {
 	switch {
 	case p.closed:
 		return os.ErrClosed
@@ -194,21 +199,30 @@ func (p *pipe) SetWriteDeadline(t time.Time) error {
 		return os.ErrClosed
 	}
 	p.writeUntil = t
-	switch {
-	case p.timer == nil && !t.IsZero():
-		p.timer = time.AfterFunc(time.Until(t), p.endWrite)
-	case p.timer != nil && t.IsZero():
-		p.timer.Stop()
-	case p.timer != nil:
-		p.timer.Reset(time.Until(t))
+	if t.IsZero() {
+		if p.timer != nil {
+			p.timer.Stop()
+		}
+		return nil
+	}
+	// The timer's clock is not the one on the wall.
+	left := time.Until(t)
+	p.writeUntil = time.Now().Add(left)
+	if p.timer == nil {
+		p.timer = time.AfterFunc(left, p.endWrite)
+	} else {
+		p.timer.Reset(left)
 	}
 	return nil
 }
 
 // endWrite ends the Write that is waiting, if its deadline has passed. One that
-// is about to wait looks for itself.
+// is about to wait looks for itself. The deadline is not moved meanwhile, for a
+// Write with the next one is not to be ended.
 func (p *pipe) endWrite() {
-	if p.writeFault() != nil {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.fault() != nil {
 		_ = p.control(func(h windows.Handle) error { return windows.CancelIoEx(h, &p.write.o) }) // unless none is
 	}
 }

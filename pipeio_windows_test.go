@@ -144,6 +144,28 @@ func TestPipeDeadlines(t *testing.T) {
 	})
 }
 
+// TestPipeDeadlinePasses has a deadline pass while nothing is written, and just
+// as it is moved. It does not end what is written then.
+func TestPipeDeadlinePasses(t *testing.T) {
+	bothEnds(t, func(t *testing.T, p, peer socket) {
+		var wg sync.WaitGroup
+		wg.Go(func() { io.Copy(io.Discard, peer) })
+		b := make([]byte, much/4)
+		for i := range 500 {
+			begun := time.Now()
+			p.SetWriteDeadline(begun.Add(time.Millisecond))
+			for time.Since(begun) < time.Millisecond-time.Duration(i%10)*10*time.Microsecond {
+			}
+			p.SetWriteDeadline(begun.Add(patience))
+			if n, err := p.Write(b); n != len(b) || err != nil {
+				t.Fatalf("round %d: wrote %d bytes, %v", i, n, err)
+			}
+		}
+		p.Close()
+		wg.Wait()
+	})
+}
+
 // TestPipeBothWays writes and reads in both directions at once, by which
 // nothing waits for anything else.
 func TestPipeBothWays(t *testing.T) {
