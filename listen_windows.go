@@ -137,9 +137,13 @@ func (l *Listener) claim(ctx context.Context, timeout time.Duration) error {
 			return ErrInUse
 		case NotListening:
 		default:
-			err = l.newInstance(true)
-			if !errors.Is(err, windows.ERROR_ACCESS_DENIED) && !errors.Is(err, windows.ERROR_PIPE_BUSY) {
-				return err
+			nerr := l.newInstance(true)
+			if !errors.Is(nerr, windows.ERROR_ACCESS_DENIED) && !errors.Is(nerr, windows.ERROR_PIPE_BUSY) {
+				return nerr
+			}
+			// Another one was faster, or this user may not make such a pipe.
+			if state := stateOf(waitPipe(l.path)); state != Listening && state != NotListening {
+				err = nerr
 			}
 		}
 		switch werr := wait.next(); {
