@@ -11,6 +11,9 @@ import (
 // to its destination and never through this buffer.
 const defaultReadBuffer = 4096
 
+// readBuffers are for Readers that have something read ahead, or wait for it.
+var readBuffers = sync.Pool{New: func() any { return new([defaultReadBuffer]byte) }}
+
 // minRead is the room that a message gets before any of it has come.
 const minRead = 2 * defaultReadBuffer
 
@@ -30,13 +33,15 @@ type Reader struct {
 	src  io.Reader
 	buf  []byte // buf[r:w] has been read ahead
 	r, w int
-	rem  int   // data bytes of the current packet still to come
-	done bool  // Read has met the message's end
-	err  error // a protocol error, final
+	lent *[defaultReadBuffer]byte // buf's memory, if it is from readBuffers
+	rem  int                      // data bytes of the current packet still to come
+	done bool                     // Read has met the message's end
+	err  error                    // a protocol error, final
 }
 
-// NewReader returns a Reader of src with a read-ahead buffer of 4 KiB.
-func NewReader(src io.Reader) *Reader { return NewReaderSize(src, defaultReadBuffer) }
+// NewReader returns a Reader of src with a read-ahead buffer of 4 KiB. It holds
+// none between messages.
+func NewReader(src io.Reader) *Reader { return &Reader{src: src} }
 
 // NewReaderSize returns a Reader of src whose read-ahead buffer has the given
 // size in bytes, 16 at least.
@@ -47,7 +52,7 @@ func NewReaderSize(src io.Reader, size int) *Reader {
 // Reset makes r read from src as if it were new. It keeps its buffer and
 // drops what had been read ahead.
 func (r *Reader) Reset(src io.Reader) {
-	*r = Reader{src: src, buf: r.buf}
+	*r = Reader{src: src, buf: r.buf, lent: r.lent}
 }
 
 // Buffered returns the number of bytes that have been read ahead.
@@ -88,7 +93,7 @@ func (r *Reader) ReadPacket() (Kind, []byte, error) {
 			// follows the data that has come.
 			bigger := make([]byte, min(2*len(r.buf), MaxPacket))
 			copy(bigger, r.buf)
-			r.buf = bigger
+			r.setBuffer(bigger, nil)
 		}
 		if err := r.fill(); err != nil {
 			return Data, nil, unexpected(err)
@@ -128,6 +133,7 @@ func (r *Reader) ReadMessage(dst []byte, limit int64) ([]byte, error) {
 				return dst, err
 			}
 			if flush {
+				r.rest()
 				return dst, nil
 			}
 			begun = true
@@ -292,7 +298,8 @@ func (r *Reader) next() (Kind, error) {
 // fill reads more bytes ahead, at least one unless it returns an error.
 func (r *Reader) fill() error {
 	if r.buf == nil {
-		r.buf = make([]byte, defaultReadBuffer)
+		b := readBuffers.Get().(*[defaultReadBuffer]byte)
+		r.setBuffer(b[:], b)
 	}
 	if r.r > 0 {
 		copy(r.buf, r.buf[r.r:r.w])
@@ -300,7 +307,27 @@ func (r *Reader) fill() error {
 	}
 	n, err := r.read(r.buf[r.w:])
 	r.w += n
+	if err != nil {
+		r.rest()
+	}
 	return err
+}
+
+// rest gives the buffer back between messages, if it is one of readBuffers and
+// nothing is in it.
+func (r *Reader) rest() {
+	if r.lent != nil && r.rem == 0 && r.r == r.w {
+		r.setBuffer(nil, nil)
+		r.r, r.w = 0, 0
+	}
+}
+
+// setBuffer replaces the buffer, and gives back the one that was lent.
+func (r *Reader) setBuffer(buf []byte, lent *[defaultReadBuffer]byte) {
+	if r.lent != nil {
+		readBuffers.Put(r.lent)
+	}
+	r.buf, r.lent = buf, lent
 }
 
 // read reads at least one byte into p or returns an error, never both.
