@@ -57,8 +57,8 @@ var bodies = sync.Pool{New: func() any {
 	return &b
 }}
 
-// maxPooledBody is the size of the largest request whose memory is used again.
-const maxPooledBody = 16 << 20
+// largeBody is how much memory a request may keep from larger ones.
+const largeBody = 1 << 20
 
 // Causes for which a connection is dropped, where no other error tells.
 var (
@@ -226,6 +226,11 @@ func (c *serverConn) request() error {
 	*c.body = body
 	if err == nil {
 		c.requestRead()
+		if cap(body) > largeBody && len(body) <= largeBody {
+			body = append([]byte{}, body...)
+			c.releaseBody()
+			c.body = &body
+		}
 		c.req.Body, c.req.off = slices.Clip(body), 0
 		err = c.enter()
 	}
@@ -447,9 +452,7 @@ func (c *serverConn) finish(keep bool) {
 }
 
 func (c *serverConn) releaseBody() {
-	if cap(*c.body) <= maxPooledBody {
-		bodies.Put(c.body)
-	}
+	bodies.Put(c.body)
 	c.req.Body, c.body = nil, nil
 }
 

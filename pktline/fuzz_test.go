@@ -56,6 +56,9 @@ func FuzzReader(f *testing.F) {
 		}
 		for how, source := range sources {
 			r := NewReaderSize(source(), int(seed%200))
+			if seed%200 == 0 {
+				r = NewReader(source())
+			}
 			for i := 0; ; i++ {
 				m, err := r.ReadMessage(nil, limit)
 				if !check("ReadMessage, "+how, i, m, err) {

@@ -14,9 +14,6 @@ const defaultReadBuffer = 4096
 // readBuffers are for Readers that have something read ahead, or wait for it.
 var readBuffers = sync.Pool{New: func() any { return new([defaultReadBuffer]byte) }}
 
-// minRead is the room that a message gets before any of it has come.
-const minRead = 2 * defaultReadBuffer
-
 // maxEmptyReads is how many reads in turn may return neither data nor an error.
 const maxEmptyReads = 100
 
@@ -120,8 +117,13 @@ func (r *Reader) ReadPacket() (Kind, []byte, error) {
 // delim or response-end packet. With an error comes what had been read; that
 // message cannot be read to its end then.
 func (r *Reader) ReadMessage(dst []byte, limit int64) ([]byte, error) {
+	m := message{data: dst}
+	err := r.readMessage(&m, limit)
+	return m.join(), err
+}
+
+func (r *Reader) readMessage(m *message, limit int64) error {
 	r.done = false
-	start := len(dst)
 	begun := r.rem > 0
 	for {
 		if r.rem == 0 {
@@ -130,43 +132,25 @@ func (r *Reader) ReadMessage(dst []byte, limit int64) ([]byte, error) {
 				err = unexpected(err)
 			}
 			if err != nil {
-				return dst, err
+				return err
 			}
 			if flush {
 				r.rest()
-				return dst, nil
+				return nil
 			}
 			begun = true
 		}
-		if limit >= 0 && int64(len(dst)-start)+int64(r.rem) > limit {
-			return dst, fmt.Errorf("pktline: message of more than %d bytes: %w", limit, ErrTooLarge)
+		if limit >= 0 && m.size+int64(r.rem) > limit {
+			return fmt.Errorf("pktline: message of more than %d bytes: %w", limit, ErrTooLarge)
 		}
 		for r.rem > 0 {
-			if cap(dst)-len(dst) < r.rem+headerSize {
-				dst = grow(dst, r.rem+headerSize)
-			}
-			n, err := r.readData(dst[len(dst):cap(dst)])
-			dst = dst[:len(dst)+n]
+			n, err := r.readData(m.room(r.rem))
+			m.add(n)
 			if err != nil {
-				return dst, unexpected(err)
+				return unexpected(err)
 			}
 		}
 	}
-}
-
-// grow makes room for the next n bytes of a message in dst. If that is more
-// than dst already holds, it makes room for half as many as it holds at least:
-// so a header cannot claim memory that no data follows.
-func grow(dst []byte, n int) []byte {
-	if most := max(minRead, len(dst)); n > most {
-		n = most / 2
-	}
-	if cap(dst)-len(dst) >= n {
-		return dst
-	}
-	bigger := make([]byte, len(dst), max(2*cap(dst), len(dst)+n))
-	copy(bigger, dst)
-	return bigger
 }
 
 // Read reads data of the current message into p. It returns [io.EOF] at the
