@@ -3,6 +3,7 @@ package simpleipc
 import (
 	"os"
 	"strconv"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -50,4 +51,23 @@ func shortAddress(path string) (address string, done func(), err error) {
 		return linkAddress(path)
 	}
 	return address, func() { unix.Close(fd) }, nil
+}
+
+// writev is unix.Writev for as many buffers as a [pktline.Writer] has. It does
+// not allocate, and large messages take many calls.
+func writev(fd int, buffers [][]byte) (int, error) {
+	var vector [66]unix.Iovec
+	n := 0
+	for _, b := range buffers[:min(len(buffers), len(vector))] {
+		if len(b) > 0 {
+			vector[n].Base = &b[0]
+			vector[n].SetLen(len(b))
+			n++
+		}
+	}
+	written, _, errno := unix.Syscall(unix.SYS_WRITEV, uintptr(fd), uintptr(unsafe.Pointer(&vector)), uintptr(n))
+	if errno != 0 {
+		return 0, errno
+	}
+	return int(written), nil
 }

@@ -13,7 +13,7 @@ func (s socket) WriteBuffers(buffers [][]byte) (sum int64, err error) {
 	werr := raw.Write(func(fd uintptr) bool {
 		for len(buffers) > 0 {
 			var n int
-			if n, err = unix.Writev(int(fd), buffers); err != nil {
+			if n, err = writev(int(fd), buffers); err != nil {
 				if err == unix.EINTR {
 					continue
 				}
