@@ -113,12 +113,14 @@ func (c *serverConn) mute() {
 // serve is what happens to the connection.
 func (c *serverConn) serve() {
 	if err := c.authorize(); err != nil {
-		c.srv.counters.refused.Add(1)
-		c.srv.log.Warn("refused a peer", "peer", c.req.Peer, "err", err)
+		c.refused(err)
 		c.end()
 		return
 	}
+	// Both deadlines here, where the goroutine's stack has room for it: before
+	// the first response, it would have to grow.
 	c.sock.SetReadDeadline(deadline(c.srv.limits.idle))
+	(*connWriter)(c).extend()
 	c.run(c.await())
 }
 
@@ -161,6 +163,12 @@ func (c *serverConn) readOn(ctx *handlerContext) {
 		return
 	}
 	c.run(err)
+}
+
+// refused counts and logs that the peer is not served.
+func (c *serverConn) refused(err error) {
+	c.srv.counters.refused.Add(1)
+	c.srv.log.Warn("refused a peer", "peer", c.req.Peer, "err", err)
 }
 
 // authorize asks whether to serve the peer. A panic is a no.
@@ -341,10 +349,15 @@ func (c *serverConn) answer() (keep bool) {
 		c.failed(err)
 	}
 	if quit {
-		s.log.Info("a client asks to shut down", "peer", c.req.Peer)
-		s.shutDown(ErrServerClosed)
+		c.quit()
 	}
 	return keep
+}
+
+// quit shuts the server down, as the handler has asked.
+func (c *serverConn) quit() {
+	c.srv.log.Info("a client asks to shut down", "peer", c.req.Peer)
+	c.srv.shutDown(ErrServerClosed)
 }
 
 // handle calls the handler. A panic becomes an error.
@@ -511,13 +524,18 @@ func (c *connWriter) begin() error {
 		c.writeErr = ErrRequestUnread
 		return c.writeErr
 	}
+	c.extend()
+	return nil
+}
+
+// extend moves the deadline if it has come near.
+func (c *connWriter) extend() {
 	if limit := c.srv.limits.write; limit > 0 {
 		if now := time.Now(); now.Add(limit).After(c.writeUntil) {
 			c.writeUntil = now.Add(limit + limit/2)
 			c.sock.SetWriteDeadline(c.writeUntil)
 		}
 	}
-	return nil
 }
 
 // end is called after each write.
