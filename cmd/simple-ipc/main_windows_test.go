@@ -77,6 +77,7 @@ func interruptible() {
 	})}
 	go srv.Serve(context.Background(), l)
 	_ = cmd.Wait() // its exit status tells
+	_ = srv.Shutdown(context.Background()) // answers who has pressed Ctrl-C
 	os.Exit(cmd.ProcessState.ExitCode())
 }
 
