@@ -27,6 +27,10 @@ const patience = 30 * time.Second
 // instead of the tests.
 const childEnv = "SIMPLEIPC_TEST_CHILD"
 
+// execEnv names a program that runs this one, for a system that cannot by
+// itself: an emulator.
+const execEnv = "SIMPLEIPC_TEST_EXEC"
+
 func TestMain(m *testing.M) {
 	if name := os.Getenv(childEnv); name != "" {
 		if err := childFuncs[name](os.Args[1:]); err != nil {
@@ -77,6 +81,9 @@ func child(t testing.TB, name string, args ...string) *exec.Cmd {
 		t.Fatal(err)
 	}
 	cmd := exec.Command(exe, args...)
+	if emulator := os.Getenv(execEnv); emulator != "" {
+		cmd = exec.Command(emulator, append([]string{exe}, args...)...)
+	}
 	cmd.Env = append(os.Environ(), childEnv+"="+name)
 	cmd.Stderr = &bytes.Buffer{}
 	return cmd
