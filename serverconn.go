@@ -235,9 +235,9 @@ func (c *serverConn) request() error {
 	if err == nil {
 		c.requestRead()
 		if cap(body) > largeBody && len(body) <= largeBody {
-			body = append([]byte{}, body...)
+			small := append([]byte{}, body...)
 			c.releaseBody()
-			c.body = &body
+			c.body, body = &small, small
 		}
 		c.req.Body, c.req.off = slices.Clip(body), 0
 		err = c.enter()
