@@ -4,7 +4,7 @@ import "sync"
 
 const (
 	// minRead is the room that a message gets before any of it has come.
-	minRead = 2 * defaultReadBuffer
+	minRead = 8 << 10
 
 	// maxGrown is the size up to which the memory for a message is doubled
 	// when it is too small.

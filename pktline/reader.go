@@ -6,10 +6,11 @@ import (
 	"sync"
 )
 
-// defaultReadBuffer is how far a Reader reads ahead. A small message, with its
-// flush packet, arrives in one read; the data of a large packet goes straight
-// to its destination and never through this buffer.
-const defaultReadBuffer = 4096
+// defaultReadBuffer is how far a Reader reads ahead. A message of up to 4 KiB,
+// with its header and its flush packet, arrives in one read (and the runtime has
+// memory of this size); the data of a large packet goes straight to its destination
+// and never through this buffer.
+const defaultReadBuffer = 4864
 
 // readBuffers are for Readers that have something read ahead, or wait for it.
 var readBuffers = sync.Pool{New: func() any { return new([defaultReadBuffer]byte) }}
@@ -36,7 +37,7 @@ type Reader struct {
 	err  error                    // a protocol error, final
 }
 
-// NewReader returns a Reader of src with a read-ahead buffer of 4 KiB. It holds
+// NewReader returns a Reader of src with a read-ahead buffer for messages of 4 KiB. It holds
 // none between messages.
 func NewReader(src io.Reader) *Reader { return &Reader{src: src} }
 
