@@ -62,9 +62,14 @@ func init() {
 			}
 		}
 		fmt.Println("listening")
-		select {}
+		untilKilled()
+		return nil
 	}
 }
+
+// untilKilled waits. The runtime would take select {} for a deadlock, and end
+// the process.
+func untilKilled() { time.Sleep(time.Hour) }
 
 // TestMode checks the socket's permissions whatever the umask is; that takes a
 // process of its own.
@@ -375,7 +380,7 @@ func init() {
 		reached := func(s string) {
 			if s == step {
 				fmt.Println("reached")
-				select {}
+				untilKilled()
 			}
 		}
 		w, err := newWorkspace(parent, l.base)
