@@ -33,6 +33,7 @@ var calls = []struct {
 	{"Timer", func(ctx context.Context) { Timer(ctx, "category", "name").Stop() }},
 	{"CmdMode", func(ctx context.Context) { CmdMode(ctx, "mode") }},
 	{"DefParam", func(ctx context.Context) { DefParam(ctx, "scope", "name", "value") }},
+	{"Enabled", func(ctx context.Context) { Enabled(ctx) }},
 	{"Child", func(ctx context.Context) {
 		child := Child(ctx, "?", nil)
 		child.Ready(nil)

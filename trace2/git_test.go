@@ -51,7 +51,7 @@ func TestGitStream(t *testing.T) {
 		entries := readStream(t, path, brief == "true")
 		seen := make(map[string]bool)
 		for _, e := range entries {
-			seen[e.string("event")] = true
+			seen[e.Text("event")] = true
 		}
 		for _, event := range strings.Fields("version start cmd_name region_enter region_leave data child_start child_exit alias def_repo exit atexit") {
 			if !seen[event] {
@@ -106,11 +106,11 @@ func TestBelowGit(t *testing.T) {
 	var sids []string // of Git, ours and Git
 	var hierarchies []string
 	for _, e := range readStream(t, path, false) {
-		switch e.string("event") {
+		switch e.Text("event") {
 		case "version":
-			sids = append(sids, e.string("sid"))
+			sids = append(sids, e.Text("sid"))
 		case "cmd_name":
-			hierarchies = append(hierarchies, e.string("hierarchy"))
+			hierarchies = append(hierarchies, e.Text("hierarchy"))
 		}
 	}
 	if len(sids) != 3 || !strings.HasPrefix(sids[1], sids[0]+"/") || !strings.HasPrefix(sids[2], sids[1]+"/") {

@@ -6,11 +6,14 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"go.uber.org/goleak"
+
+	"example.com/simpleipc/internal/stream"
 )
 
 // limit is how long a test waits for what must happen.
@@ -113,4 +116,25 @@ func fakeClock() func() time.Time {
 
 func fakeSID(began time.Time) string {
 	return fmt.Sprintf("%s-H0a7c9cdf-P000070a8", began.Format("20060102T150405.000000Z"))
+}
+
+// readStream parses what is in a file.
+func readStream(t *testing.T, path string, brief bool) []stream.Event {
+	t.Helper()
+	b := contents(t, path)
+	entries, err := stream.Parse([]byte(b), brief)
+	if err != nil {
+		t.Fatalf("%v, in\n%s", err, b[:min(len(b), 4000)])
+	}
+	return entries
+}
+
+// eventsOf returns the names of events, without those that are the same as the
+// one before.
+func eventsOf(entries []stream.Event) string {
+	var names []string
+	for _, e := range entries {
+		names = append(names, e.Text("event"))
+	}
+	return strings.Join(slices.Compact(names), " ")
 }

@@ -40,14 +40,14 @@ func TestTwoProcesses(t *testing.T) {
 	var hierarchies []string
 	var outer, inner string
 	for _, e := range readStream(t, event, false) {
-		sid := e.string("sid")
-		switch e.string("event") {
+		sid := e.Text("sid")
+		switch e.Text("event") {
 		case "version":
 			outer, inner = inner, sid
 		case "cmd_name":
-			hierarchies = append(hierarchies, e.string("hierarchy"))
+			hierarchies = append(hierarchies, e.Text("hierarchy"))
 		case "child_exit":
-			if sid != outer || e.int("code") != 0 {
+			if sid != outer || e.Int("code") != 0 {
 				t.Errorf("the child's exit is told as %v", e)
 			}
 		}
@@ -89,11 +89,11 @@ func TestChildCodes(t *testing.T) {
 
 	var codes []int
 	for _, e := range readStream(t, path, false) {
-		switch e.string("event") {
+		switch e.Text("event") {
 		case "child_exit":
-			codes = append(codes, e.int("code"))
+			codes = append(codes, e.Int("code"))
 		case "child_ready":
-			if e.int("pid") != cmd.Process.Pid || e.string("ready") != "timeout" {
+			if e.Int("pid") != cmd.Process.Pid || e.Text("ready") != "timeout" {
 				t.Errorf("%v", e)
 			}
 		}
@@ -124,19 +124,19 @@ func TestConcurrent(t *testing.T) {
 	threads := make(map[string]bool)
 	entered, data := 0, 0
 	for _, e := range entries {
-		threads[e.string("thread")] = true
-		switch e.string("event") {
+		threads[e.Text("thread")] = true
+		switch e.Text("event") {
 		case "region_enter":
 			entered++
 		case "data":
 			data++
 		case "counter":
-			if e.int("count") != data {
-				t.Errorf("%d were counted, not %d", e.int("count"), data)
+			if e.Int("count") != data {
+				t.Errorf("%d were counted, not %d", e.Int("count"), data)
 			}
 		case "timer":
-			if e.int("intervals") != entered {
-				t.Errorf("%d were timed, not %d", e.int("intervals"), entered)
+			if e.Int("intervals") != entered {
+				t.Errorf("%d were timed, not %d", e.Int("intervals"), entered)
 			}
 		}
 	}
@@ -186,7 +186,7 @@ func TestExitAmidst(t *testing.T) {
 	close(stop)
 	wg.Wait()
 	entries := readStream(t, path, false)
-	if last := entries[len(entries)-1].string("event"); last != "atexit" {
+	if last := entries[len(entries)-1].Text("event"); last != "atexit" {
 		t.Errorf("the last event is %s", last)
 	}
 }
@@ -217,7 +217,7 @@ func TestNesting(t *testing.T) {
 		exit()
 		entered, data := 0, 0
 		for _, e := range readStream(t, path, false) {
-			switch e.string("event") {
+			switch e.Text("event") {
 			case "region_enter":
 				entered++
 			case "data":
@@ -246,7 +246,7 @@ func TestData(t *testing.T) {
 	exit()
 	var got []string
 	for _, e := range readStream(t, path, false) {
-		if strings.HasPrefix(e.string("event"), "data") {
+		if strings.HasPrefix(e.Text("event"), "data") {
 			got = append(got, fmt.Sprint(e["value"]))
 		}
 	}
@@ -297,11 +297,11 @@ func TestPlaces(t *testing.T) {
 	}()
 	line += 2 // the first call
 	for _, e := range readStream(t, path, false) {
-		event := e.string("event")
+		event := e.Text("event")
 		if event == "version" {
 			continue
 		}
-		if want := "trace2/" + filepath.Base(file); e.string("file") != want || e.int("line") != line {
+		if want := "trace2/" + filepath.Base(file); e.Text("file") != want || e.Int("line") != line {
 			t.Errorf("%s: %s:%v, not %s:%d", event, e["file"], e["line"], want, line)
 		}
 		if event != "exit" {
@@ -317,7 +317,7 @@ func TestDeferred(t *testing.T) {
 	enter(ctx, 1)
 	exit()
 	for _, e := range readStream(t, path, false) {
-		if e.string("event") == "region_leave" && e.string("file") != "trace2/session_test.go" {
+		if e.Text("event") == "region_leave" && e.Text("file") != "trace2/session_test.go" {
 			t.Errorf("the region was left at %s:%v", e["file"], e["line"])
 		}
 	}

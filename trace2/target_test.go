@@ -49,8 +49,8 @@ func TestAppend(t *testing.T) {
 	wg.Wait()
 	sids := make(map[string]int)
 	for _, e := range readStream(t, path, false) {
-		if e.string("event") == "printf" {
-			sids[e.string("sid")]++
+		if e.Text("event") == "printf" {
+			sids[e.Text("sid")]++
 		}
 	}
 	for sid, n := range sids {
@@ -78,8 +78,8 @@ func TestLongLines(t *testing.T) {
 	wg.Wait()
 	exit()
 	for _, e := range readStream(t, path, false) {
-		if e.string("event") == "printf" && e.string("msg") != text {
-			t.Fatalf("a text of %d bytes became one of %d", len(text), len(e.string("msg")))
+		if e.Text("event") == "printf" && e.Text("msg") != text {
+			t.Fatalf("a text of %d bytes became one of %d", len(text), len(e.Text("msg")))
 		}
 	}
 }
@@ -120,7 +120,7 @@ func TestDirectory(t *testing.T) {
 	if got, want := files(t, dir), []string{name, name + ".1", name + ".2"}; !slices.Equal(got, want) {
 		t.Fatalf("the files are %q, not %q", got, want)
 	}
-	if sid := readStream(t, filepath.Join(dir, name+".2"), false)[0].string("sid"); sid != "a/b/"+name {
+	if sid := readStream(t, filepath.Join(dir, name+".2"), false)[0].Text("sid"); sid != "a/b/"+name {
 		t.Errorf("the session is %s", sid)
 	}
 }

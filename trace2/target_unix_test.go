@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"example.com/simpleipc/internal/stream"
 )
 
 // listen makes a socket. A stream socket is a listener, a datagram socket a
@@ -79,7 +81,7 @@ func TestStreamSocket(t *testing.T) {
 		}()
 		burst(tracer.Context(context.Background()), 2000)
 		tracer.Exit(0)
-		entries, err := parseStream(<-received, false)
+		entries, err := stream.Parse(<-received, false)
 		if err != nil || len(entries) != 2003 {
 			t.Errorf("%s: %d events, %v", prefix, len(entries), err)
 		}
@@ -108,7 +110,7 @@ func TestDatagramSocket(t *testing.T) {
 		tracer := New(env("GIT_TRACE2_EVENT=" + prefix + path))
 		burst(tracer.Context(context.Background()), 500)
 		tracer.Exit(0)
-		entries, err := parseStream(<-received, false)
+		entries, err := stream.Parse(<-received, false)
 		if err != nil || len(entries) != 503 {
 			t.Errorf("%s: %d events, %v", prefix, len(entries), err)
 		}

@@ -19,6 +19,10 @@ func Exit(code int) int {
 // Signal is [Tracer.Signal] of the default Tracer.
 func Signal(sig os.Signal) { Default().signal(sig) }
 
+// Enabled reports whether what is told by ctx is written anywhere, so that what
+// is costly to find out need not be.
+func Enabled(ctx context.Context) bool { return from(ctx) != nil }
+
 // CmdName tells the name of the command that runs, such as "send-pack", and
 // the hierarchy of those that led to it, such as "push/send-pack": the names
 // that have been told before, by processes above this one and by this one.

@@ -1,4 +1,7 @@
-package trace2
+// Package stream reads Git's trace2 event format strictly, for tests: it knows
+// each event with its members and their types, and follows threads, regions
+// and children from their beginning to their end.
+package stream
 
 import (
 	"bytes"
@@ -9,7 +12,6 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"testing"
 	"time"
 	"unicode/utf8"
 )
@@ -124,16 +126,18 @@ var (
 	threadPattern  = regexp.MustCompile(`^(main|th[0-9]{2,}:.+)$`)
 )
 
-// An entry is an event as read: its members, whose values are of type string,
+// An Event is one as read: its members, whose values are of type string,
 // json.Number, bool, []any, map[string]any, or nil.
-type entry map[string]any
+type Event map[string]any
 
-func (e entry) string(name string) string {
+// Text returns the value of a member that is a string.
+func (e Event) Text(name string) string {
 	s, _ := e[name].(string)
 	return s
 }
 
-func (e entry) int(name string) int {
+// Int returns the value of a member that is a number.
+func (e Event) Int(name string) int {
 	n, _ := e[name].(json.Number)
 	i, _ := n.Int64()
 	return int(i)
@@ -143,14 +147,14 @@ func (e entry) int(name string) int {
 type session struct {
 	version  string
 	ended    bool
-	threads  map[string][]entry // the regions that have been entered in each
+	threads  map[string][]Event // the regions that have been entered in each
 	children map[int]bool       // that have been started and have not ended
 }
 
-// parseStream reads a stream in the event format, of any sessions, and checks
-// everything that can be.
-func parseStream(b []byte, brief bool) ([]entry, error) {
-	var entries []entry
+// Parse reads a stream in the event format, of any sessions, and checks
+// everything that can be. With an error it returns the events before it.
+func Parse(b []byte, brief bool) ([]Event, error) {
+	var entries []Event
 	sessions := make(map[string]*session)
 	for n, l := range bytes.SplitAfter(b, []byte("\n")) {
 		if len(l) == 0 {
@@ -158,10 +162,10 @@ func parseStream(b []byte, brief bool) ([]entry, error) {
 		}
 		e, err := parseEntry(l)
 		if err == nil {
-			sid := e.string("sid")
+			sid := e.Text("sid")
 			s := sessions[sid]
 			if s == nil {
-				s = &session{threads: map[string][]entry{"main": nil}, children: make(map[int]bool)}
+				s = &session{threads: map[string][]Event{"main": nil}, children: make(map[int]bool)}
 				sessions[sid] = s
 			}
 			err = s.accept(e, brief)
@@ -175,7 +179,7 @@ func parseStream(b []byte, brief bool) ([]entry, error) {
 }
 
 // parseEntry reads a line: one JSON object, without members of the same name.
-func parseEntry(l []byte) (entry, error) {
+func parseEntry(l []byte) (Event, error) {
 	switch {
 	case !bytes.HasSuffix(l, []byte("}\n")):
 		return nil, errors.New("the line is not whole")
@@ -187,7 +191,7 @@ func parseEntry(l []byte) (entry, error) {
 	if token, err := d.Token(); err != nil || token != json.Delim('{') {
 		return nil, fmt.Errorf("no object: %v, %w", token, err)
 	}
-	e := make(entry)
+	e := make(Event)
 	for d.More() {
 		name, err := d.Token()
 		if err != nil {
@@ -212,10 +216,10 @@ func parseEntry(l []byte) (entry, error) {
 }
 
 // accept checks an event, and that it may come after those before.
-func (s *session) accept(e entry, brief bool) error {
-	event := e.string("event")
+func (s *session) accept(e Event, brief bool) error {
+	event := e.Text("event")
 	if s.version == "" {
-		s.version = e.string("evt")
+		s.version = e.Text("evt")
 		if event != "version" || s.version != "3" && s.version != "4" {
 			return errors.New("a session must begin with a version that is known")
 		}
@@ -229,7 +233,7 @@ func (s *session) accept(e entry, brief bool) error {
 		return err
 	}
 
-	thread := e.string("thread")
+	thread := e.Text("thread")
 	if !threadPattern.MatchString(thread) {
 		return errors.New("that is no name of a thread")
 	}
@@ -237,7 +241,7 @@ func (s *session) accept(e entry, brief bool) error {
 	if known == (event == "thread_start") {
 		return errors.New("a thread must begin once, with thread_start")
 	}
-	switch nesting := e.int("nesting"); event {
+	switch nesting := e.Int("nesting"); event {
 	case "region_enter":
 		if nesting != len(regions)+1 {
 			return fmt.Errorf("nesting is not %d", len(regions)+1)
@@ -265,18 +269,18 @@ func (s *session) accept(e entry, brief bool) error {
 		delete(s.threads, thread)
 		return nil
 	case "child_start":
-		if s.children[e.int("child_id")] {
+		if s.children[e.Int("child_id")] {
 			return errors.New("that child has been started")
 		}
-		s.children[e.int("child_id")] = true
+		s.children[e.Int("child_id")] = true
 	case "child_exit", "child_ready":
-		if !s.children[e.int("child_id")] {
+		if !s.children[e.Int("child_id")] {
 			return errors.New("that child has not been started")
 		}
-		delete(s.children, e.int("child_id"))
+		delete(s.children, e.Int("child_id"))
 	case "atexit":
 		s.ended = true
-		if e.int("code") == 0 {
+		if e.Int("code") == 0 {
 			for name, regions := range s.threads {
 				if len(regions) > 0 {
 					return fmt.Errorf("region %v of %s has not been left", regions[len(regions)-1], name)
@@ -289,8 +293,8 @@ func (s *session) accept(e entry, brief bool) error {
 }
 
 // check checks the members of an event.
-func (e entry) check(version string, brief bool) error {
-	event := e.string("event")
+func (e Event) check(version string, brief bool) error {
+	event := e.Text("event")
 	own, ok := eventMembers[event]
 	if !ok || version == "3" && slices.Contains(newIn4, event) {
 		return fmt.Errorf("version %s has no event %q", version, event)
@@ -321,10 +325,11 @@ func (e entry) check(version string, brief bool) error {
 	if _, hook := e["hook_name"]; event == "child_start" && hook != (e["child_class"] == "hook") {
 		return errors.New("a hook must have hook_name, and nothing else may")
 	}
-	if ready := e.string("ready"); event == "child_ready" && ready != "ready" && ready != "timeout" && ready != "error" {
+	if ready := e.Text("ready"); event == "child_ready" && ready != "ready" && ready != "timeout" && ready != "error" {
 		return errors.New("ready must be ready, timeout or error")
 	}
-	if !ownSIDPattern.MatchString(ownSID(e.string("sid"))) {
+	sid := e.Text("sid")
+	if !ownSIDPattern.MatchString(sid[strings.LastIndexByte(sid, '/')+1:]) {
 		return errors.New("that is no session id")
 	}
 	if at, ok := e["time"]; ok {
@@ -357,89 +362,4 @@ func (k kind) matches(value any) bool {
 		return ok && !slices.ContainsFunc(array, func(v any) bool { return !str.matches(v) })
 	}
 	return true
-}
-
-// readStream parses what is in a file.
-func readStream(t *testing.T, path string, brief bool) []entry {
-	t.Helper()
-	b := contents(t, path)
-	entries, err := parseStream([]byte(b), brief)
-	if err != nil {
-		t.Fatalf("%v, in\n%s", err, b[:min(len(b), 4000)])
-	}
-	return entries
-}
-
-// eventsOf returns the names of events, without those that are the same as the
-// one before.
-func eventsOf(entries []entry) string {
-	var names []string
-	for _, e := range entries {
-		names = append(names, e.string("event"))
-	}
-	return strings.Join(slices.Compact(names), " ")
-}
-
-// TestParser makes sure that what reads the streams finds faults.
-func TestParser(t *testing.T) {
-	const common = `"sid":"20261121T220200.740376Z-H0a7c9cdf-P00003e9d","thread":"main","time":"2026-11-21T22:02:00.740841Z","file":"a.c","line":1`
-	const version = `{"event":"version",` + common + `,"evt":"4","exe":"1"}` + "\n"
-	event := func(name, members string) string {
-		return version + `{"event":"` + name + `",` + common + members + "}\n"
-	}
-	enter := event("region_enter", `,"nesting":1,"category":"c","label":"l"`)
-	leave := `{"event":"region_leave",` + common + `,"t_rel":0.000001,"nesting":1,"category":"c","label":"l"}` + "\n"
-	for _, good := range []string{
-		"",
-		version,
-		event("error", `,"msg":"m","fmt":"f"`),
-		event("counter", `,"category":"c","name":"n","count":23`),
-		event("data", `,"t_abs":0.000001,"t_rel":0.000001,"nesting":1,"category":"c","key":"k","value":3`),
-		enter + leave,
-	} {
-		if _, err := parseStream([]byte(good), false); err != nil {
-			t.Errorf("%s\n%v", good, err)
-		}
-	}
-	for name, bad := range map[string]string{
-		"cut":             strings.TrimSuffix(version, "\n"),
-		"two at once":     strings.TrimSuffix(version, "\n") + version,
-		"no JSON":         version + "x}\n",
-		"not UTF-8":       event("error", `,"msg":"`+"\xff"+`","fmt":"f"`),
-		"same name":       event("error", `,"msg":"m","fmt":"f","fmt":"f"`),
-		"no version":      strings.TrimPrefix(enter, version),
-		"two versions":    version + version,
-		"old":             strings.Replace(version, `"4"`, `"2"`, 1),
-		"too new for 3":   strings.Replace(event("counter", `,"category":"c","name":"n","count":23`), `"4"`, `"3"`, 1),
-		"event":           event("errors", `,"msg":"m","fmt":"f"`),
-		"member":          event("error", `,"msg":"m","fmt":"f","more":"m"`),
-		"missing":         event("error", `,"msg":"m"`),
-		"type":            event("error", `,"msg":"m","fmt":1`),
-		"seconds":         event("exit", `,"t_abs":0.1,"code":1`),
-		"integer":         event("exit", `,"t_abs":0.000001,"code":1.5`),
-		"nesting":         event("region_enter", `,"nesting":2,"category":"c","label":"l"`),
-		"not entered":     version + leave,
-		"not left":        enter + strings.TrimPrefix(event("atexit", `,"t_abs":0.000001,"code":0`), version),
-		"label":           enter + strings.Replace(leave, `"l"`, `"m"`, 1),
-		"thread":          strings.Replace(version, `"main"`, `"th1"`, 1),
-		"thread unknown":  version + strings.Replace(strings.TrimPrefix(enter, version), `"main"`, `"th01:x"`, 1),
-		"after the end":   event("atexit", `,"t_abs":0.000001,"code":1`) + leave,
-		"sid":             strings.Replace(version, "-P", "-Q", 1),
-		"time":            strings.Replace(version, "T22", " 22", 1),
-		"hook":            event("child_start", `,"child_id":0,"child_class":"hook","use_shell":false,"argv":[]`),
-		"child not begun": event("child_exit", `,"child_id":0,"pid":1,"code":0,"t_rel":0.000001`),
-	} {
-		if _, err := parseStream([]byte(bad), false); err == nil {
-			t.Errorf("%s: no fault was found in\n%s", name, bad)
-		}
-	}
-	brief := func(s string) []byte { return []byte(strings.ReplaceAll(s, `,"file":"a.c","line":1`, "")) }
-	if _, err := parseStream(brief(version), true); err != nil {
-		t.Error(err)
-	}
-	for _, bad := range [][]byte{[]byte(version), brief(event("error", `,"msg":"m","fmt":"f"`))} {
-		if _, err := parseStream(bad, true); err == nil {
-			t.Errorf("brief: no fault was found in\n%s", bad)
-		}
-	}
 }
