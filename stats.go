@@ -1,11 +1,13 @@
 package simpleipc
 
-import "sync/atomic"
+import (
+	"encoding/json"
+	"fmt"
+	"sync/atomic"
+)
 
-// Stats counts what a server has done since it began to serve. Its JSON form
-// suits expvar:
-//
-//	expvar.Publish("ipc", expvar.Func(func() any { return srv.Stats() }))
+// Stats counts what a server has done since it began to serve. See
+// [Server.StatsVar] for programs that publish it.
 type Stats struct {
 	// Connections accepted so far, and open now. Those of peers that were
 	// refused count as accepted.
@@ -75,4 +77,20 @@ func (s *Server) Stats() Stats {
 		},
 		Idle: c.idle.Load(), AcceptErrors: c.acceptErrors.Load(),
 	}
+}
+
+// StatsVar returns the Stats as a variable that is published: its String method
+// returns the counts as they are when it is called, as a JSON object. It is an
+// expvar.Var:
+//
+//	expvar.Publish("ipc", srv.StatsVar())
+//
+// Package expvar is not imported here, because net/http comes with it.
+func (s *Server) StatsVar() fmt.Stringer { return statsVar{s} }
+
+type statsVar struct{ srv *Server }
+
+func (v statsVar) String() string {
+	b, _ := json.Marshal(v.srv.Stats()) // numbers can be encoded
+	return string(b)
 }
