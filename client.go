@@ -10,6 +10,7 @@ import (
 	"syscall"
 
 	"example.com/simpleipc/pktline"
+	"example.com/simpleipc/trace2"
 )
 
 // A Conn is a client's connection to a server, for one exchange after the
@@ -63,6 +64,14 @@ func (c *Conn) Call(ctx context.Context, request []byte) ([]byte, error) {
 // that use a buffer again. The request must not overlap with the part of dst
 // between its length and its capacity. With an error it returns dst as it was.
 func (c *Conn) AppendCall(ctx context.Context, dst, request []byte) ([]byte, error) {
+	ctx, region := trace2.Region(ctx, traceClient, "send-command")
+	defer region.End()
+	response, err := c.appendCall(ctx, dst, request)
+	traceCall(ctx, int64(len(request)), int64(len(response)-len(dst)), err)
+	return response, err
+}
+
+func (c *Conn) appendCall(ctx context.Context, dst, request []byte) ([]byte, error) {
 	x, err := c.begin(ctx)
 	if err != nil {
 		return dst, err
@@ -91,24 +100,34 @@ func (c *Conn) AppendCall(ctx context.Context, dst, request []byte) ([]byte, err
 // calls wait. Closing it before its end closes the connection. The context
 // stays in force until then.
 func (c *Conn) CallStream(ctx context.Context, request io.Reader) (*Response, error) {
+	// The region ends with the call, for what the caller does while it reads the
+	// response is its own.
+	ctx, region := trace2.Region(ctx, traceClient, "send-command")
+	defer region.End()
+	n, response, err := c.callStream(ctx, request)
+	traceCall(ctx, n, -1, err)
+	return response, err
+}
+
+func (c *Conn) callStream(ctx context.Context, request io.Reader) (sent int64, response *Response, err error) {
 	x, err := c.begin(ctx)
 	if err != nil {
-		return nil, err
+		return 0, nil, err
 	}
 	src := &source{r: request}
-	if _, err := c.wr.ReadFrom(src); err != nil {
+	if sent, err = c.wr.ReadFrom(src); err != nil {
 		if src.err != nil {
 			err = fmt.Errorf("reading the request to send: %w", src.err)
 		}
-		return nil, x.fail(err, sending)
+		return sent, nil, x.fail(err, sending)
 	}
 	if err := c.wr.WriteFlush(); err != nil {
-		return nil, x.fail(err, sending)
+		return sent, nil, x.fail(err, sending)
 	}
 	if err := c.rd.Await(); err != nil {
-		return nil, x.fail(err, waiting)
+		return sent, nil, x.fail(err, waiting)
 	}
-	return &Response{x: x}, nil
+	return sent, &Response{x: x}, nil
 }
 
 // An exchange is one call on a connection.

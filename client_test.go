@@ -33,6 +33,10 @@ func TestPeerString(t *testing.T) {
 		if p.String() != want {
 			t.Errorf("got %q, want %q", p, want)
 		}
+		group := strings.ReplaceAll(strings.ReplaceAll(want, "unknown peer", ""), ", ", " ")
+		if got := strings.Trim(strings.ReplaceAll(p.LogValue().String(), "=", " "), "[]"); got != group {
+			t.Errorf("it is logged as %q, want %q", got, group)
+		}
 	}
 }
 

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"time"
+
+	"example.com/simpleipc/trace2"
 )
 
 // A Dialer says how to connect to a server. The zero Dialer is ready for use;
@@ -123,6 +125,17 @@ func (d *Dialer) dial(ctx context.Context, path string) (RawConn, error) {
 	if err != nil {
 		return RawConn{}, newError(op, path, err)
 	}
+	ctx, region := trace2.Region(ctx, traceClient, "try-connect")
+	defer region.End()
+	trace2.Data(ctx, traceClient, "try-connect/path", abs)
+	raw, err := d.tryConnect(ctx, abs)
+	traceConnect(ctx, err)
+	return raw, err
+}
+
+// tryConnect connects to abs, as often as the fields say.
+func (d *Dialer) tryConnect(ctx context.Context, abs string) (RawConn, error) {
+	const op = "dial"
 	timeout := d.Timeout
 	if timeout == 0 {
 		timeout = defaultDialTimeout

@@ -46,6 +46,16 @@
 // the kernel who each client is, and serves its own user and root; a client
 // asks the same about the server before it sends anything. See [SameUser].
 //
+// # Seeing inside
+//
+// What happens is traced by package [example.com/simpleipc/trace2], as Git's
+// own Simple IPC does and by the same names, if an environment variable such as
+// GIT_TRACE2_PERF asks for it; otherwise that costs nothing. The context of a
+// handler is in the region of its request, and in the thread of its worker, so
+// that what a handler traces by it belongs there. Clients that work at the same
+// time need a [trace2.Thread] each. Besides, a server has a Logger and
+// [Server.Stats]. docs/operating.md tells how to use all of this.
+//
 // # More
 //
 // Package [example.com/simpleipc/daemon] starts a server when its first client

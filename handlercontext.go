@@ -43,9 +43,12 @@ func (x *handlerContext) live() context.Context {
 	defer x.conn.mu.Unlock()
 	if x.inner == nil {
 		x.inner, x.cancel = context.WithCancelCause(x.Context)
-		if x.ended {
+		switch {
+		case x.ended:
 			x.cancel(nil)
-		} else {
+		case x.conn.gone:
+			x.cancel(ErrConnClosed)
+		default:
 			x.watch()
 		}
 	}

@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"example.com/simpleipc/trace2"
 )
 
 // maxBacklog is more connections than systems let wait to be accepted.
@@ -62,10 +64,13 @@ func (lc ListenConfig) Listen(ctx context.Context, path string) (*Listener, erro
 	if err != nil {
 		return nil, listenError(path, err)
 	}
+	ctx, region := trace2.Region(ctx, traceServer, "create-listener_socket")
+	defer region.End()
 	l, err := lc.listen(ctx, abs)
 	if err != nil {
 		return nil, listenError(abs, err)
 	}
+	trace2.Data(ctx, traceServer, "listen-with-lock", abs)
 	return l, nil
 }
 

@@ -12,6 +12,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/windows"
+
+	"example.com/simpleipc/trace2"
 )
 
 const (
@@ -74,6 +76,8 @@ func (lc ListenConfig) Listen(ctx context.Context, path string) (*Listener, erro
 	if err != nil {
 		return nil, listenError(path, err)
 	}
+	ctx, region := trace2.Region(ctx, traceServer, "create-listener_socket", name)
+	defer region.End()
 	l, err := lc.listen(ctx, name)
 	if err != nil {
 		return nil, listenError(name, err)

@@ -3,6 +3,7 @@ package simpleipc
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 )
 
 // Peer is the process on the other side of a connection, as the kernel knows
@@ -21,10 +22,7 @@ type Peer struct {
 // is not known.
 func (p Peer) String() string {
 	text := ""
-	for _, f := range []struct {
-		name string
-		id   int
-	}{{"pid", p.PID}, {"uid", p.UID}, {"gid", p.GID}} {
+	for _, f := range p.ids() {
 		if f.id != unknown {
 			if text != "" {
 				text += ", "
@@ -39,6 +37,29 @@ func (p Peer) String() string {
 		return "unknown peer"
 	}
 	return text
+}
+
+// LogValue returns what is known as a group for [log/slog].
+func (p Peer) LogValue() slog.Value {
+	var attrs []slog.Attr
+	for _, f := range p.ids() {
+		if f.id != unknown {
+			attrs = append(attrs, slog.Int(f.name, f.id))
+		}
+	}
+	if p.SID != "" {
+		attrs = append(attrs, slog.String("sid", p.SID))
+	}
+	return slog.GroupValue(attrs...)
+}
+
+type namedID struct {
+	name string
+	id   int
+}
+
+func (p Peer) ids() [3]namedID {
+	return [...]namedID{{"pid", p.PID}, {"uid", p.UID}, {"gid", p.GID}}
 }
 
 // unknown stands for what the platform does not tell. Other negative numbers

@@ -16,17 +16,30 @@ import (
 // They must not be called by several goroutines at once.
 type ResponseWriter struct {
 	wr pktline.Writer
+	n  int64 // what has been written
 }
 
 // Write adds p to the response.
-func (w *ResponseWriter) Write(p []byte) (int, error) { return w.wr.Write(p) }
+func (w *ResponseWriter) Write(p []byte) (int, error) {
+	n, err := w.wr.Write(p)
+	w.n += int64(n)
+	return n, err
+}
 
 // WriteString adds s to the response.
-func (w *ResponseWriter) WriteString(s string) (int, error) { return w.wr.WriteString(s) }
+func (w *ResponseWriter) WriteString(s string) (int, error) {
+	n, err := w.wr.WriteString(s)
+	w.n += int64(n)
+	return n, err
+}
 
 // ReadFrom adds what src has until its io.EOF to the response; [io.Copy] uses
 // it.
-func (w *ResponseWriter) ReadFrom(src io.Reader) (int64, error) { return w.wr.ReadFrom(src) }
+func (w *ResponseWriter) ReadFrom(src io.Reader) (int64, error) {
+	n, err := w.wr.ReadFrom(src)
+	w.n += n
+	return n, err
+}
 
 // Send sends the client what has been written so far, for a response that
 // comes into being slowly.

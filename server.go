@@ -9,6 +9,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"example.com/simpleipc/trace2"
 )
 
 // Defaults of a Server's fields.
@@ -105,8 +107,15 @@ type Server struct {
 	Authorize func(Peer) error
 
 	// Logger gets what an operator should know, never the bytes of messages.
-	// If it is nil, nothing is logged.
+	// If it is nil, nothing is logged. What clients bring about is limited to
+	// ten lines a minute for each cause, and then it is told how many there
+	// were besides; that holds above the level Debug.
 	Logger *slog.Logger
+
+	// SlowRequest is how long a request may take, from its arrival until its
+	// response is sent, and not be logged as slow, with how long it waited for
+	// a worker and how long the handler took. If it is 0 or less, none is.
+	SlowRequest time.Duration
 
 	counters counters
 	began    time.Time
@@ -120,19 +129,28 @@ type Server struct {
 
 	mu       sync.Mutex
 	started  bool
-	reason   error // why stop is closed; Serve returns it
+	reason   error  // why stop is closed; Serve returns it
+	why      string // the same for people
 	killed   bool
 	drainErr error
 	conns    map[*serverConn]struct{}
 
 	// Fixed before the first connection.
-	log       *slog.Logger
+	log       *serverLog
+	observed  bool // requests are timed
 	limits    limits
 	authorize func(Peer) error
-	workers   chan struct{} // an item for each request that is handled
+	workers   chan *worker // those that are free
 	base      context.Context
 	draining  atomic.Bool
 	serving   sync.WaitGroup // connections
+}
+
+// A worker is a place for one request to be handled, and a thread of its own
+// for the trace.
+type worker struct {
+	thread context.Context
+	exit   func()
 }
 
 // limits are a server's limits with the defaults filled in; 0 is no limit for
@@ -180,8 +198,18 @@ func (s *Server) Serve(ctx context.Context, l *Listener) error {
 	base, cancel := context.WithCancelCause(context.WithValue(context.WithoutCancel(ctx), serverKey{}, s))
 	defer cancel(ErrServerClosed)
 	s.base = base
-	s.log.Info("listening", "path", l.Path())
+	// What Serve does is traced as a thread of its own: its caller may go on.
+	thread, exit := trace2.Thread(base, traceAccept)
+	defer exit()
+	s.observed = s.SlowRequest > 0 || trace2.Enabled(base)
+	defer s.log.close()
+	s.log.Info("listening", "path", l.Path(), "workers", s.limits.workers)
 
+	for range s.limits.workers {
+		w := new(worker)
+		w.thread, w.exit = trace2.Thread(base, traceWorker)
+		s.workers <- w
+	}
 	accepting := make(chan struct{})
 	go func() {
 		defer close(accepting)
@@ -198,7 +226,7 @@ func (s *Server) Serve(ctx context.Context, l *Listener) error {
 	}
 	check := func() {
 		if err := l.Check(); err != nil {
-			s.shutDown(err)
+			s.shutDown(err, ErrStolen.Error())
 		}
 	}
 	for serving := true; serving; {
@@ -206,13 +234,12 @@ func (s *Server) Serve(ctx context.Context, l *Listener) error {
 		case <-s.stop:
 			serving = false
 		case <-ctx.Done():
-			s.shutDown(ErrServerClosed)
+			s.shutDown(ErrServerClosed, "its context has ended: "+context.Cause(ctx).Error())
 		case <-idle.C:
 			if left := s.idleLeft(l); left > 0 {
 				idle.Reset(left)
 			} else {
-				s.log.Info("idle", "path", l.Path(), "for", s.IdleExit)
-				s.shutDown(ErrServerClosed)
+				s.shutDown(ErrServerClosed, fmt.Sprintf("idle for %v", s.IdleExit))
 			}
 		case <-w.look:
 			check()
@@ -220,9 +247,16 @@ func (s *Server) Serve(ctx context.Context, l *Listener) error {
 			check()
 		}
 	}
-	s.log.Info("shutting down", "path", l.Path(), "reason", s.reason)
+	s.log.Info("shutting down", "path", l.Path(), "why", s.why)
+	if errors.Is(s.reason, ErrStolen) {
+		trace2.Data(thread, traceAccept, "queue_stop_async", "socket_stolen")
+	}
+	stopping, region := trace2.Region(thread, traceServer, "server-stop-async", s.why)
 	s.drain(l, accepting, cancel)
-	s.log.Info("shut down", "path", l.Path())
+	trace2.DataJSON(stopping, traceServer, "stats", s.Stats())
+	region.End()
+	n := &s.counters
+	s.log.Info("shut down", "path", l.Path(), "accepted", n.accepted.Load(), "requests", n.requests.Load(), "responses", n.responses.Load())
 	return s.reason
 }
 
@@ -240,10 +274,7 @@ func (s *Server) start() error {
 	}
 	s.started = true
 	s.began = time.Now()
-	s.log = s.Logger
-	if s.log == nil {
-		s.log = slog.New(slog.DiscardHandler)
-	}
+	s.log = newServerLog(s.Logger)
 	s.limits = limits{
 		workers: max(0, s.Workers),
 		waiting: max(0, s.MaxWaiting),
@@ -260,7 +291,7 @@ func (s *Server) start() error {
 		s.authorize = SameUser
 	}
 	s.conns = make(map[*serverConn]struct{})
-	s.workers = make(chan struct{}, s.limits.workers)
+	s.workers = make(chan *worker, s.limits.workers)
 	return nil
 }
 
@@ -295,7 +326,7 @@ type serverKey struct{}
 // also [Quit].
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.init()
-	if !s.shutDown(ErrServerClosed) || ctx.Value(serverKey{}) == s {
+	if !s.shutDown(ErrServerClosed, "Shutdown was called") || ctx.Value(serverKey{}) == s {
 		return nil
 	}
 	select {
@@ -314,7 +345,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 // return.
 func (s *Server) Close() error {
 	s.init()
-	started := s.shutDown(ErrServerClosed)
+	started := s.shutDown(ErrServerClosed, "Close was called")
 	s.mu.Lock()
 	if !s.killed {
 		s.killed = true
@@ -336,11 +367,11 @@ func (s *Server) Stopping() <-chan struct{} {
 
 // shutDown lets Serve begin to shut down, and reports whether it has been
 // called.
-func (s *Server) shutDown(reason error) (started bool) {
+func (s *Server) shutDown(reason error, why string) (started bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.reason == nil {
-		s.reason = reason
+		s.reason, s.why = reason, why
 		close(s.stop)
 	}
 	return s.started
@@ -374,6 +405,9 @@ func (s *Server) drain(l *Listener, accepting <-chan struct{}, cancel context.Ca
 	done := make(chan struct{})
 	go func() {
 		s.serving.Wait()
+		for range s.limits.workers {
+			(<-s.workers).exit()
+		}
 		close(done)
 	}()
 	select {
@@ -452,14 +486,14 @@ func (s *Server) acceptLoop(l *Listener) {
 		case isTemporary(err):
 			s.counters.acceptErrors.Add(1)
 			pause = min(max(2*pause, minAcceptPause), maxAcceptPause)
-			s.log.Warn("cannot accept connections for now", "path", l.Path(), "err", err, "pause", pause)
+			s.log.limited(slog.LevelWarn, "accept", "cannot accept connections for now", "path", l.Path(), "err", err, "pause", pause)
 			select {
 			case <-time.After(pause):
 			case <-s.stop:
 				return
 			}
 		default:
-			s.shutDown(fmt.Errorf("simpleipc: serve %s: %w", l.Path(), err))
+			s.shutDown(fmt.Errorf("simpleipc: serve %s: %w", l.Path(), err), err.Error())
 			return
 		}
 	}

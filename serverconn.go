@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"runtime/debug"
 	"slices"
@@ -13,6 +14,7 @@ import (
 	"time"
 
 	"example.com/simpleipc/pktline"
+	"example.com/simpleipc/trace2"
 )
 
 // A serverConn is a client's connection to the server.
@@ -38,6 +40,8 @@ type serverConn struct {
 	tooLarge  bool  // it exceeded that
 
 	// For whoever answers.
+	queued     time.Time // when the request began to wait for a worker, if requests are observed
+	worker     *worker   // that the request has
 	writeUntil time.Time // the deadline that is set for writing
 	writeErr   error     // why the response could not be written
 
@@ -168,7 +172,7 @@ func (c *serverConn) readOn(ctx *handlerContext) {
 // refused counts and logs that the peer is not served.
 func (c *serverConn) refused(err error) {
 	c.srv.counters.refused.Add(1)
-	c.srv.log.Warn("refused a peer", "peer", c.req.Peer, "err", err)
+	c.srv.log.limited(slog.LevelWarn, "refused", "refused a peer", "peer", c.req.Peer, "err", err)
 }
 
 // authorize asks whether to serve the peer. A panic is a no.
@@ -260,20 +264,25 @@ func (c *serverConn) requestRead() {
 func (c *serverConn) enter() error {
 	s := c.srv
 	ctx := &handlerContext{Context: s.base, conn: c, readable: !c.inRequest}
+	if s.observed {
+		c.queued = time.Now()
+	}
 	c.mu.Lock()
 	c.busy = true
 	c.ctx = ctx
 	c.mu.Unlock()
 	s.counters.requests.Add(1)
 	select {
-	case s.workers <- struct{}{}:
+	case c.worker = <-s.workers:
 	default:
 		if s.counters.waiting.Add(1) > int64(s.limits.waiting) {
 			s.counters.waiting.Add(-1)
 			return errOverload
 		}
-		ctx.live()
-		s.workers <- struct{}{}
+		c.mu.Lock()
+		ctx.watch()
+		c.mu.Unlock()
+		c.worker = <-s.workers
 		defer s.counters.waiting.Add(-1) // when it counts as active, for idleLeft
 	}
 	s.counters.active.Add(1)
@@ -289,54 +298,66 @@ func (c *serverConn) hungUp() {
 		return
 	}
 	c.gone = true
-	c.ctx.cancel(ErrConnClosed)
+	if c.ctx.cancel != nil {
+		c.ctx.cancel(ErrConnClosed)
+	}
 }
 
 // dropped counts and logs why no further request is read.
 func (c *serverConn) dropped(err error) {
 	n := &c.srv.counters
-	log := c.srv.log.Warn
+	level, why := slog.LevelWarn, ""
 	switch {
 	case err == errIdle:
 		n.idle.Add(1)
-		log = c.srv.log.Debug
+		level, why = slog.LevelDebug, "idle"
 	case err == errOverload:
 		n.overload.Add(1)
+		why = "overload"
 	case !c.inRequest:
 		return // a probe, or a client that needs no more
 	case errors.Is(err, pktline.ErrTooLarge):
 		n.tooLarge.Add(1)
+		why = "too_large"
 		err = fmt.Errorf("request of more than %d bytes: %w", c.srv.limits.request, ErrTooLarge)
 	case errors.Is(err, pktline.ErrProtocol):
 		n.malformed.Add(1)
+		why = "malformed"
 		err = pktline.ErrProtocol // without the bytes that are none
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		n.slow.Add(1)
+		why = "slow"
 		err = fmt.Errorf("the request took longer than %v to arrive", c.srv.limits.read)
 	case c.srv.draining.Load():
 		n.closed.Add(1)
-		log = c.srv.log.Debug
+		level, why = slog.LevelDebug, "closed"
 	default:
 		n.cutShort.Add(1)
-		log = c.srv.log.Debug
+		level, why = slog.LevelDebug, "cut_short"
 	}
-	log("dropped a client", "peer", c.req.Peer, "err", cause(err))
+	c.srv.log.limited(level, why, "dropped a client", "peer", c.req.Peer, "err", cause(err))
 }
 
 // answer lets the handler answer the request, and reports whether the
 // connection can be kept.
 func (c *serverConn) answer() (keep bool) {
 	s := c.srv
+	ctx, o := c.observe(c.worker.thread)
 	c.mu.Lock()
+	c.ctx.Context = ctx
 	gone := c.gone
 	c.mu.Unlock()
 
-	defer func() { c.finish(keep) }() // even if the handler ends the goroutine
 	var err error
+	defer func() { // even if the handler ends the goroutine
+		o.end(ctx, err)
+		c.finish(keep)
+	}()
 	if gone || s.base.Err() != nil { // it waited for too long
 		err = ErrConnClosed
 	} else {
 		err = c.handle()
+		o.handlerReturned()
 	}
 	quit := errors.Is(err, Quit)
 	if err == nil || quit {
@@ -346,18 +367,18 @@ func (c *serverConn) answer() (keep bool) {
 		keep = true
 		s.counters.responses.Add(1)
 	} else {
-		c.failed(err)
+		err = c.failed(err)
 	}
 	if quit {
-		c.quit()
+		c.quit(ctx)
 	}
 	return keep
 }
 
 // quit shuts the server down, as the handler has asked.
-func (c *serverConn) quit() {
-	c.srv.log.Info("a client asks to shut down", "peer", c.req.Peer)
-	c.srv.shutDown(ErrServerClosed)
+func (c *serverConn) quit(ctx context.Context) {
+	trace2.Data(ctx, traceWorker, "queue_stop_async", "application_quit")
+	c.srv.shutDown(ErrServerClosed, "asked to by "+c.req.Peer.String())
 }
 
 // handle calls the handler. A panic becomes an error.
@@ -370,7 +391,7 @@ func (c *serverConn) handle() (err error) {
 		if p := recover(); p != nil {
 			err = &panicError{value: p, stack: debug.Stack()}
 		} else { // runtime.Goexit: nobody will see err
-			c.failed(errors.New("the handler ended its goroutine"))
+			_ = c.failed(errors.New("the handler ended its goroutine"))
 		}
 	}()
 	err = c.srv.Handler.ServeIPC(c.ctx, &c.resp, &c.req)
@@ -395,10 +416,11 @@ func (c *serverConn) respond() error {
 	return c.resp.wr.WriteFlush()
 }
 
-// failed counts and logs why a request was not answered.
-func (c *serverConn) failed(err error) {
+// failed counts and logs why a request was not answered. It returns that as it
+// may be told, without what the client has sent.
+func (c *serverConn) failed(err error) error {
 	n := &c.srv.counters
-	log := c.srv.log.Debug
+	level, why := slog.LevelDebug, ""
 	c.mu.Lock()
 	gone := c.gone
 	c.mu.Unlock()
@@ -407,33 +429,37 @@ func (c *serverConn) failed(err error) {
 	switch {
 	case errors.As(err, &p):
 		n.panicked.Add(1)
-		log = c.srv.log.Error
+		level, why = slog.LevelError, "panicked"
 		attrs = []any{"stack", string(p.stack)}
 	case errors.Is(c.writeErr, os.ErrDeadlineExceeded):
 		n.stalled.Add(1)
-		log = c.srv.log.Warn
+		level, why = slog.LevelWarn, "stalled"
 		err = fmt.Errorf("the client did not read its response for %v", c.srv.limits.write)
 	case c.inRequest && errors.Is(err, ErrTooLarge):
 		n.tooLarge.Add(1)
-		log = c.srv.log.Warn
+		level, why = slog.LevelWarn, "too_large"
 	case c.inRequest && errors.Is(err, pktline.ErrProtocol):
 		n.malformed.Add(1)
-		log = c.srv.log.Warn
+		level, why = slog.LevelWarn, "malformed"
 		err = pktline.ErrProtocol // without the bytes that are none
 	case c.inRequest && errors.Is(err, os.ErrDeadlineExceeded):
 		n.slow.Add(1)
-		log = c.srv.log.Warn
+		level, why = slog.LevelWarn, "slow"
 	case c.inRequest && errors.Is(err, io.ErrUnexpectedEOF):
 		n.cutShort.Add(1)
+		why = "cut_short"
 	case context.Cause(c.srv.base) == ErrServerClosed:
 		n.closed.Add(1)
+		why = "closed"
 	case gone || c.writeErr != nil && !errors.Is(c.writeErr, ErrRequestUnread):
 		n.hungUp.Add(1)
+		why = "hung_up"
 	default:
 		n.failed.Add(1)
-		log = c.srv.log.Error
+		level, why = slog.LevelError, "failed"
 	}
-	log("could not answer a request", append(attrs, "peer", c.req.Peer, "err", err)...)
+	c.srv.log.limited(level, why, "could not answer a request", append(attrs, "peer", c.req.Peer, "err", err)...)
+	return err
 }
 
 // finish makes the connection ready for its next request, or closes it, and
@@ -445,7 +471,7 @@ func (c *serverConn) finish(keep bool) {
 	now := time.Now()
 	c.srv.touch(now)
 	c.srv.counters.active.Add(-1)
-	<-c.srv.workers
+	c.srv.workers <- c.worker
 	c.mu.Lock()
 	c.busy = false
 	c.idleSince = now

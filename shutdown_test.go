@@ -38,7 +38,7 @@ func TestDrain(t *testing.T) {
 		"context":   func(s *testServer, cancel context.CancelFunc) { cancel() },
 		"stolen":    func(s *testServer, _ context.CancelFunc) { os.Remove(s.path) },
 		"Quit":      func(s *testServer, _ context.CancelFunc) { Call(context.Background(), s.path, []byte("quit")) },
-		"in flight": func(s *testServer, _ context.CancelFunc) { s.shutDown(ErrServerClosed) },
+		"in flight": func(s *testServer, _ context.CancelFunc) { s.shutDown(ErrServerClosed, "the test says so") },
 	} {
 		if name == "stolen" && runtime.GOOS == "windows" {
 			continue // a pipe's name cannot be taken away

@@ -323,7 +323,7 @@ func TestStrangerRefused(t *testing.T) {
 	if want := (simpleipc.Dropped{Refused: 1}); end.Accepted != 1 || end.BytesIn != 0 || end.BytesOut != 0 || end.Dropped != want {
 		t.Errorf("stats: %+v", end.Stats)
 	}
-	if !strings.Contains(end.Log, "refused") || !strings.Contains(end.Log, fmt.Sprint("uid ", mallory.id)) || strings.Contains(end.Log, "the-request") {
+	if !strings.Contains(end.Log, "refused") || !strings.Contains(end.Log, fmt.Sprint("peer.uid=", mallory.id)) || strings.Contains(end.Log, "the-request") {
 		t.Errorf("log: %s", end.Log)
 	}
 }
