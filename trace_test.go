@@ -308,3 +308,45 @@ func TestTraceOff(t *testing.T) {
 		t.Errorf("%v allocations", n)
 	}
 }
+
+// BenchmarkTraced measures an exchange on a kept connection, by what is traced
+// to the null device.
+func BenchmarkTraced(b *testing.B) {
+	null, err := filepath.Abs(os.DevNull)
+	if err != nil {
+		b.Fatal(err)
+	}
+	for _, format := range []string{"off", "GIT_TRACE2", "GIT_TRACE2_PERF", "GIT_TRACE2_EVENT"} {
+		b.Run(format, func(b *testing.B) {
+			tracer := trace2.New(func(name string) string {
+				if name == format {
+					return null
+				}
+				return ""
+			})
+			defer tracer.Exit(0)
+			ctx := tracer.Context(b.Context())
+			l, err := Listen(ctx, tempPath(b))
+			if err != nil {
+				b.Fatal(err)
+			}
+			srv := &Server{Handler: HandlerFunc(echo)}
+			done := make(chan struct{})
+			go func() {
+				defer close(done)
+				_ = srv.Serve(ctx, l) // it is closed below
+			}()
+			c := dial(b, l.Path())
+			request, response := []byte("0123456789abcdef"), make([]byte, 0, 16)
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := c.AppendCall(ctx, response, request); err != nil {
+					b.Fatal(err)
+				}
+			}
+			c.Close()
+			srv.Close()
+			<-done
+		})
+	}
+}
