@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"example.com/simpleipc"
+	"example.com/simpleipc/trace2"
 )
 
 // How much of what a program has written to its standard error an error shows.
@@ -60,11 +61,12 @@ var errNotListening = errors.New("it has exited and does not listen")
 func (d *Daemon) launch(ctx context.Context) (*simpleipc.Conn, error) {
 	within, cancel := d.limit(ctx)
 	defer cancel()
-	p, err := d.spawn()
+	p, err := d.spawn(ctx)
 	if err != nil {
 		return nil, &StartError{Path: d.Path, Program: p.cmd.Path, Err: err}
 	}
 	defer p.messages.Close()
+	defer func() { p.leave(err) }()
 
 	alive, cancel := context.WithCancel(within)
 	defer cancel()
@@ -114,6 +116,7 @@ func (d *Daemon) launch(ctx context.Context) (*simpleipc.Conn, error) {
 // A process is a program that was started.
 type process struct {
 	cmd      *exec.Cmd
+	traced   trace2.ChildProcess
 	messages *os.File // what it writes to its standard error
 	begin    int64    // where that begins
 	ended    chan struct{}
@@ -122,7 +125,7 @@ type process struct {
 
 // spawn starts the program. It gets nothing from this process but what the
 // fields say: no terminal and no open file.
-func (d *Daemon) spawn() (*process, error) {
+func (d *Daemon) spawn(ctx context.Context) (*process, error) {
 	program, err := d.Program, error(nil)
 	if program == "" {
 		program, err = os.Executable()
@@ -153,9 +156,11 @@ func (d *Daemon) spawn() (*process, error) {
 	}
 	p.cmd.Stderr = p.messages
 	if p.begin, err = p.messages.Seek(0, io.SeekEnd); err == nil {
+		p.traced = trace2.Child(ctx, "daemon", p.cmd)
 		err = startDetached(p.cmd)
 	}
 	if err != nil {
+		p.traced.Exit()
 		p.messages.Close()
 		return p, err
 	}
@@ -184,6 +189,16 @@ func (p *process) hasEnded() bool {
 		return true
 	default:
 		return false
+	}
+}
+
+// leave traces what has become of the program: it has ended, or is left to
+// itself, with an error if it does not serve.
+func (p *process) leave(err error) {
+	if p.hasEnded() {
+		p.traced.Exit()
+	} else {
+		p.traced.Ready(err)
 	}
 }
 

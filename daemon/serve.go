@@ -49,8 +49,8 @@ func Serve(ctx context.Context, srv *simpleipc.Server, l *simpleipc.Listener) er
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	ctx, shutDown := context.WithCancel(ctx)
-	defer shutDown()
+	ctx, shutDown := context.WithCancelCause(ctx)
+	defer shutDown(nil)
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, syscall.SIGTERM, os.Interrupt)
 	defer signal.Stop(signals)
@@ -70,8 +70,7 @@ func Serve(ctx context.Context, srv *simpleipc.Server, l *simpleipc.Listener) er
 					_ = srv.Close() // it has none
 				} else {
 					asked = s
-					log.Info("asked to end", "signal", s)
-					shutDown()
+					shutDown(fmt.Errorf("signal %v", s))
 				}
 			case <-stopping:
 				stopping = nil

@@ -97,7 +97,7 @@ func TestServeSignals(t *testing.T) {
 		if _, err := os.Lstat(path); err == nil {
 			t.Errorf("after %v the socket is still there", sig)
 		}
-		if !strings.Contains(stderr.String(), "asked to end") {
+		if !strings.Contains(stderr.String(), "signal "+sig.String()) {
 			t.Errorf("after %v it has logged %s", sig, &stderr)
 		}
 	}
