@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"example.com/simpleipc"
+	"example.com/simpleipc/trace2"
 )
 
 const (
@@ -175,6 +176,8 @@ type caller struct {
 
 // call calls until there are no more calls to begin, or no time.
 func (c *caller) call(ctx context.Context, m *measurement, began, end time.Duration) {
+	ctx, exit := trace2.Thread(ctx, "caller")
+	defer exit()
 	took := time.Duration(0)
 	for m.left.Add(-1) >= 0 {
 		start := clock()

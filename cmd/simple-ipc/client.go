@@ -10,6 +10,7 @@ import (
 	"sync"
 
 	"example.com/simpleipc"
+	"example.com/simpleipc/trace2"
 )
 
 // connect connects to the server. Like a probe, it does not wait where no
@@ -103,10 +104,12 @@ func multiple(o *options, _ []string) error {
 	var callers sync.WaitGroup
 	for k := range o.threads {
 		callers.Go(func() {
+			ctx, end := trace2.Thread(context.Background(), "caller")
+			defer end()
 			letter := byte('A' + k%26)
 			first := o.byteCount + o.batchSize*(k/26)
 			for n := first; n < first+o.batchSize; n++ {
-				t.count(exchange(o.name, letter, n))
+				t.count(exchange(ctx, o.name, letter, n))
 			}
 			t.join()
 		})
@@ -124,9 +127,9 @@ func multiple(o *options, _ []string) error {
 
 // exchange sends n times c on a new connection, and returns the line that
 // reports it. It is an error if the response is not about that.
-func exchange(name string, c byte, n int) (line []byte, err error) {
+func exchange(ctx context.Context, name string, c byte, n int) (line []byte, err error) {
 	request := ballast(c, n)
-	response, err := simpleipc.Call(context.Background(), name, request)
+	response, err := simpleipc.Call(ctx, name, request)
 	if err != nil {
 		return nil, failed(name, err)
 	}

@@ -96,7 +96,7 @@ func completeBash(all []completion) string {
 	for _, c := range all {
 		var flags, files []string
 		for _, f := range c.flags {
-			usage := "--" + f.name
+			usage := dashes(f.name) + f.name
 			if f.files {
 				files = append(files, usage)
 			}
@@ -125,7 +125,7 @@ func completeZsh(all []completion) string {
 	for _, c := range all {
 		specs := []string{"\t" + c.name + ")\n\t\t_arguments"}
 		for _, f := range c.flags {
-			spec := "--" + f.name
+			spec := dashes(f.name) + f.name
 			switch what := "[" + quote.Replace(f.usage) + "]"; {
 			case f.rest:
 				spec += what + ":*::" + quote.Replace(f.value) + ":_normal"
@@ -158,6 +158,9 @@ func completeFish(all []completion) string {
 		line := "complete -c simple-ipc -n '__fish_seen_subcommand_from " + c.name + "'"
 		for _, f := range c.flags {
 			l := line + " -l " + f.name + " -d " + quote(f.usage)
+			if len(f.name) == 1 {
+				l = line + " -s " + f.name + " -d " + quote(f.usage)
+			}
 			switch {
 			case f.rest:
 				l += " -x -a '(__fish_complete_command)'"

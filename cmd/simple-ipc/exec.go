@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"example.com/simpleipc"
+	"example.com/simpleipc/trace2"
 )
 
 // lingerTime is how long a command that has ended may be outlived by a process
@@ -56,6 +57,8 @@ func (h *commandHandler) ServeIPC(ctx context.Context, w *simpleipc.ResponseWrit
 		Stderr:    os.Stderr, // as it is: what a command leaves behind may keep it open
 		WaitDelay: h.linger,
 	}
+	child := trace2.Child(ctx, "handler", cmd)
+	defer child.Exit()
 	kill, err := startGroup(cmd)
 	if err != nil {
 		return fmt.Errorf("cannot run '%s': %w", h.args[0], err)

@@ -21,6 +21,8 @@ type options struct {
 	letter    byte
 	batchSize int
 	verbose   bool
+	logFormat string
+	logSlow   time.Duration
 	echo      bool
 	exec      []string // the command and its arguments, or nil
 	quit      string
@@ -59,7 +61,10 @@ func serverFlags(fs *flag.FlagSet, o *options) {
 	fs.BoolVar(&o.echo, "echo", false, "also answer \"echo BYTES\" with those bytes")
 	fs.Var((*commandLine)(&o.exec), "exec", "answer each request by running `CMD ARG ...`")
 	fs.Func("idle-exit", "shut down after this many `SECONDS` without a request", (*seconds)(&o.idleExit).Set)
-	fs.BoolVar(&o.verbose, "verbose", false, "log to standard error")
+	fs.BoolVar(&o.verbose, "verbose", false, "log to standard error, with all details")
+	fs.BoolVar(&o.verbose, "v", false, "the same as --verbose")
+	fs.Func("log-format", "log to standard error in `FORMAT`, text or json", (*logFormat)(&o.logFormat).Set)
+	fs.Func("log-slow", "log requests that take longer than `SECONDS`", (*seconds)(&o.logSlow).Set)
 	quitFlag(fs, o)
 }
 
@@ -73,6 +78,12 @@ func quitFlag(fs *flag.FlagSet, o *options) {
 func (o *options) runDaemonArgs() []string {
 	args := []string{"run-daemon", "--name=" + o.name, "--threads=" + strconv.Itoa(o.threads), "--quit=" + o.quit,
 		"--idle-exit=" + (*seconds)(&o.idleExit).String(), "--echo=" + strconv.FormatBool(o.echo), "--verbose=" + strconv.FormatBool(o.verbose)}
+	if o.logFormat != "" {
+		args = append(args, "--log-format="+o.logFormat)
+	}
+	if o.logSlow > 0 {
+		args = append(args, "--log-slow="+(*seconds)(&o.logSlow).String())
+	}
 	if o.exec != nil {
 		args = append(append(args, "--exec"), o.exec...)
 	}
@@ -158,13 +169,21 @@ func isSwitch(f *flag.Flag) bool {
 // flagUsage returns "--name=VALUE".
 func flagUsage(f *flag.Flag) string {
 	if isSwitch(f) {
-		return "--" + f.Name
+		return dashes(f.Name) + f.Name
 	}
 	value, _ := flag.UnquoteUsage(f)
 	if _, ok := f.Value.(*commandLine); ok {
 		return "--" + f.Name + " " + value
 	}
 	return "--" + f.Name + "=" + value
+}
+
+// dashes are what stands before a flag's name. Any number will do.
+func dashes(name string) string {
+	if len(name) == 1 {
+		return "-"
+	}
+	return "--"
 }
 
 // A commandLine is the value of a flag that takes all that stands behind it.
@@ -226,6 +245,17 @@ func (v *filename) Set(s string) error {
 		return errors.New("the path is empty")
 	}
 	*v = filename(s)
+	return nil
+}
+
+// A logFormat is the value of a flag that is one.
+type logFormat string
+
+func (v *logFormat) Set(s string) error {
+	if s != "text" && s != "json" {
+		return errors.New("neither text nor json")
+	}
+	*v = logFormat(s)
 	return nil
 }
 

@@ -9,12 +9,14 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"flag"
 	"fmt"
 	"os"
 
 	"example.com/simpleipc/pktline"
+	"example.com/simpleipc/trace2"
 )
 
 // A command is one of the tool's commands.
@@ -81,9 +83,13 @@ its exit status is not 0, the client gets an error. The command and all that it
 has started are killed when the client hangs up. Its environment tells the path
 of the socket, in SIMPLE_IPC_NAME, and the client's process, user and group, in
 SIMPLE_IPC_PEER_PID, SIMPLE_IPC_PEER_UID and SIMPLE_IPC_PEER_GID; on Windows the
-user is in SIMPLE_IPC_PEER_SID.`,
+user is in SIMPLE_IPC_PEER_SID.
+
+The log tells when and why the server starts and stops, which clients it refuses
+or drops and why, and with --verbose every one of them; never what is in a
+message.`,
 		examples: []string{
-			"simple-ipc run-daemon --verbose",
+			"simple-ipc run-daemon -v",
 			"simple-ipc run-daemon --name=/tmp/my-ipc --threads=8",
 			"simple-ipc run-daemon --exec tr a-z A-Z",
 			"simple-ipc run-daemon --exec sh -c 'echo \"hello, $SIMPLE_IPC_PEER_PID\"; cat'",
@@ -101,6 +107,7 @@ server and its commands write to standard error later is seen with --log only.`,
 			"simple-ipc start-daemon",
 			"simple-ipc start-daemon --name=/tmp/my-ipc --threads=8 --max-wait=5",
 			"simple-ipc start-daemon --log=ipc.log --idle-exit=600 --exec wc -c",
+			"simple-ipc start-daemon --log=ipc.log --log-format=json --log-slow=0.5",
 		},
 		flags: func(fs *flag.FlagSet, o *options) {
 			serverFlags(fs, o)
@@ -277,14 +284,18 @@ to a server and back, and are compared. At the end nothing of it is left.`,
 }
 
 func main() {
+	trace2.Start(os.Args)
+	code := 0
 	if err := run(os.Args[1:]); err != nil {
+		code = 1
+		trace2.Error(context.Background(), "%v", err)
 		fmt.Fprintf(os.Stderr, "error: %v\n", err)
 		var u *usageError
 		if errors.As(err, &u) {
 			fmt.Fprintf(os.Stderr, "hint: %s\n", u.hint)
 		}
-		os.Exit(1)
 	}
+	os.Exit(trace2.Exit(code))
 }
 
 // run executes a command line.
@@ -294,12 +305,15 @@ func run(args []string) error {
 	}
 	switch args[0] {
 	case "--help", "-help", "-h", "help":
+		trace2.CmdName(context.Background(), "_query_")
 		return printHelp(os.Stdout)
 	case "--version", "-version":
+		trace2.CmdName(context.Background(), "_query_")
 		return printVersion(os.Stdout, len(args) > 1 && args[1] == "--json")
 	}
 	for i := range commands {
 		if c := &commands[i]; c.name == args[0] {
+			trace2.CmdName(context.Background(), c.name)
 			do, err := c.prepare(args[1:])
 			if err != nil {
 				return err

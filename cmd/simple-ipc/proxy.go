@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"example.com/simpleipc"
+	"example.com/simpleipc/trace2"
 )
 
 const (
@@ -140,6 +141,8 @@ func (p *proxy) print(report func(error)) {
 // connect connects a client to the server, and returns when both have gone.
 func (p *proxy) connect(ctx context.Context, n int, client *simpleipc.RawConn) {
 	defer client.Close()
+	ctx, exit := trace2.Thread(ctx, "connection")
+	defer exit()
 	c := &proxied{events: p.events, number: n, began: clock(), client: client}
 	err := p.authorize(client.Peer())
 	if err == nil {

@@ -20,6 +20,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"example.com/simpleipc"
+	eventstream "example.com/simpleipc/internal/stream"
 )
 
 func TestScripts(t *testing.T) {
@@ -53,6 +54,7 @@ func TestScripts(t *testing.T) {
 			"await":     cmdAwait,
 			"busy":      cmdBusy,
 			"ended":     cmdEnded,
+			"events":    cmdEvents,
 			"fd":        cmdFD,
 			"gone":      cmdGone,
 			"hangup":    cmdHangUp,
@@ -104,6 +106,41 @@ func cmdEnded(ts *testscript.TestScript, _ bool, args []string) {
 	pid, err := strconv.Atoi(strings.TrimSpace(ts.ReadFile(args[0])))
 	ts.Check(err)
 	ts.Check(await(func() bool { return hasEnded(pid) }))
+}
+
+// events DIR N OUT waits until N processes have ended their traces in DIR, a file
+// for each, checks these strictly, and writes to OUT their events, one a line: the
+// depth of the process, the kind of the thread, the event and what it is about.
+func cmdEvents(ts *testscript.TestScript, _ bool, args []string) {
+	n, err := strconv.Atoi(args[1])
+	ts.Check(err)
+	var traces []byte
+	ts.Check(await(func() bool {
+		traces = nil
+		files, _ := filepath.Glob(filepath.Join(ts.MkAbs(args[0]), "*")) // the pattern is a good one
+		for _, file := range files {
+			traces = append(traces, ts.ReadFile(file)...)
+		}
+		return bytes.Count(traces, []byte(`"event":"atexit"`)) == n
+	}))
+	list, err := eventstream.Parse(traces, false)
+	ts.Check(err)
+	var out strings.Builder
+	for _, e := range list {
+		thread := e.Text("thread")
+		_, kind, numbered := strings.Cut(thread, ":")
+		if !numbered {
+			kind = thread
+		}
+		fmt.Fprintf(&out, "d%d %s %s", strings.Count(e.Text("sid"), "/"), kind, e.Text("event"))
+		for _, name := range []string{"hierarchy", "name", "param", "category", "label", "key", "value", "child_class", "ready", "msg", "code"} {
+			if value, ok := e[name]; ok {
+				fmt.Fprintf(&out, " %v", value)
+			}
+		}
+		out.WriteByte('\n')
+	}
+	ts.Check(os.WriteFile(ts.MkAbs(args[2]), []byte(out.String()), 0o600))
 }
 
 // await PATH waits until a server listens at PATH.

@@ -5,9 +5,11 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"strconv"
 
 	"example.com/simpleipc"
 	"example.com/simpleipc/daemon"
+	"example.com/simpleipc/trace2"
 )
 
 // runDaemon serves until it is asked to quit.
@@ -23,8 +25,12 @@ func runDaemon(o *options, _ []string) error {
 			return err
 		}
 		h = program
+		trace2.CmdMode(context.Background(), "exec")
 	}
-	l, err := daemon.Listen(context.Background(), o.name)
+	ctx := context.Background()
+	trace2.DefParam(ctx, "command", "threads", strconv.Itoa(o.threads))
+	trace2.DefParam(ctx, "command", "idle-exit", o.idleExit.String())
+	l, err := daemon.Listen(ctx, o.name)
 	if err != nil {
 		return fmt.Errorf("cannot serve '%s': %w", o.name, reason(err))
 	}
@@ -32,8 +38,8 @@ func runDaemon(o *options, _ []string) error {
 		program.name = l.Path()
 		defer program.wait()
 	}
-	srv := &simpleipc.Server{Handler: quitOn(o.quit, h), Workers: o.threads, IdleExit: o.idleExit, Logger: newLogger(o)}
-	if err := daemon.Serve(context.Background(), srv, l); err != nil {
+	srv := &simpleipc.Server{Handler: quitOn(o.quit, h), Workers: o.threads, IdleExit: o.idleExit, Logger: newLogger(o), SlowRequest: o.logSlow}
+	if err := daemon.Serve(ctx, srv, l); err != nil {
 		return fmt.Errorf("the server at '%s' has ended: %w", o.name, reason(err))
 	}
 	return nil
@@ -45,10 +51,18 @@ func newLogger(o *options) *slog.Logger {
 	level := slog.LevelDebug
 	switch {
 	case o.verbose:
+	case o.logFormat != "":
+		level = slog.LevelInfo
+	case o.logSlow > 0:
+		level = slog.LevelWarn
 	case o.exec != nil:
 		level = slog.LevelError
 	default:
 		return nil
 	}
-	return slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level}))
+	options := &slog.HandlerOptions{Level: level}
+	if o.logFormat == "json" {
+		return slog.New(slog.NewJSONHandler(os.Stderr, options))
+	}
+	return slog.New(slog.NewTextHandler(os.Stderr, options))
 }
