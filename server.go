@@ -202,7 +202,6 @@ func (s *Server) Serve(ctx context.Context, l *Listener) error {
 	thread, exit := trace2.Thread(base, traceAccept)
 	defer exit()
 	s.observed = s.SlowRequest > 0 || trace2.Enabled(base)
-	defer s.log.close()
 	s.log.Info("listening", "path", l.Path(), "workers", s.limits.workers)
 
 	for range s.limits.workers {
@@ -255,6 +254,7 @@ func (s *Server) Serve(ctx context.Context, l *Listener) error {
 	s.drain(l, accepting, cancel)
 	trace2.DataJSON(stopping, traceServer, "stats", s.Stats())
 	region.End()
+	s.log.close()
 	n := &s.counters
 	s.log.Info("shut down", "path", l.Path(), "accepted", n.accepted.Load(), "requests", n.requests.Load(), "responses", n.responses.Load())
 	return s.reason
