@@ -76,7 +76,7 @@ func interruptible() {
 		return pressCtrlC(cmd.Process.Pid)
 	})}
 	go srv.Serve(context.Background(), l)
-	_ = cmd.Wait() // its exit status tells
+	_ = cmd.Wait()                         // its exit status tells
 	_ = srv.Shutdown(context.Background()) // answers who has pressed Ctrl-C
 	os.Exit(cmd.ProcessState.ExitCode())
 }
