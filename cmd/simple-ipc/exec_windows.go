@@ -48,7 +48,11 @@ func startGroup(cmd *exec.Cmd) (kill func(), err error) {
 }
 
 // ownGroup lets a command not notice the user's Ctrl-C. If this process has no
-// console, a command gets one, which is not to be seen.
+// console, a command gets one, which has no window.
 func ownGroup() *syscall.SysProcAttr {
-	return &syscall.SysProcAttr{HideWindow: true, CreationFlags: windows.CREATE_NEW_PROCESS_GROUP}
+	attr := &syscall.SysProcAttr{CreationFlags: windows.CREATE_NEW_PROCESS_GROUP}
+	if _, err := windows.GetConsoleCP(); err != nil {
+		attr.CreationFlags |= windows.CREATE_NO_WINDOW
+	}
+	return attr
 }
