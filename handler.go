@@ -18,7 +18,8 @@ import (
 //     an error, never a response that is cut short. The error is logged, and
 //     so is the panic, with its stack; the server goes on.
 //
-// ctx ends when ServeIPC returns, when the client hangs up, when the server is
+// ctx ends when ServeIPC returns, when the client hangs up (if the request is
+// streamed, once it has been read to its end), when the server is
 // closed, and when it has been shut down for longer than it waits for
 // handlers. [context.Cause] tells which: [ErrConnClosed] if the client has hung
 // up, [ErrServerClosed] for the server.

@@ -19,6 +19,9 @@ type handlerContext struct {
 	answered chan bool // to the second goroutine, if there is one: whether to go on
 }
 
+// String keeps who prints the context from reading fields that others write.
+func (x *handlerContext) String() string { return "simpleipc handler's context" }
+
 // Done returns a channel that is closed when the context ends.
 func (x *handlerContext) Done() <-chan struct{} { return x.live().Done() }
 

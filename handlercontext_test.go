@@ -2,6 +2,7 @@ package simpleipc
 
 import (
 	"context"
+	"fmt"
 	"runtime"
 	"strings"
 	"testing"
@@ -65,6 +66,22 @@ func TestHandlerContext(t *testing.T) {
 		}
 	}
 }
+
+// TestHandlerContextIsPrinted prints contexts while others ask them.
+func TestHandlerContextIsPrinted(t *testing.T) {
+	s := serve(t, &Server{Handler: HandlerFunc(func(ctx context.Context, w *ResponseWriter, r *Request) error {
+		asked := make(chan error, 1)
+		go func() { asked <- ctx.Err() }()
+		fmt.Fprintf(w, "%v, %+v", ctx, context.WithValue(ctx, printedKey{}, 1))
+		return <-asked
+	})})
+	answer, err := Call(t.Context(), s.path, nil)
+	if err != nil || strings.Count(string(answer), "simpleipc handler's context") != 2 {
+		t.Errorf("%q, %v", answer, err)
+	}
+}
+
+type printedKey struct{}
 
 // TestHandlerContextOnKeptConnection has handlers that look at their contexts
 // and those that do not take turns, and asks the contexts after that.

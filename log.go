@@ -28,6 +28,7 @@ type serverLog struct {
 
 // A burst is what is logged about one cause within a period.
 type burst struct {
+	level slog.Level
 	lines int // logged or not
 	over  *time.Timer
 }
@@ -42,14 +43,14 @@ func newServerLog(l *slog.Logger) *serverLog {
 // limited logs what has happened for a cause, unless that was logged too often.
 func (l *serverLog) limited(level slog.Level, cause, message string, attrs ...any) {
 	ctx := context.Background()
-	if !l.Enabled(ctx, level) || level > slog.LevelDebug && !l.admit(cause) {
+	if !l.Enabled(ctx, level) || level > slog.LevelDebug && !l.admit(level, cause) {
 		return
 	}
 	l.Log(ctx, level, message, append([]any{"cause", cause}, attrs...)...)
 }
 
 // admit reports whether one more line about a cause is to be written.
-func (l *serverLog) admit(cause string) bool {
+func (l *serverLog) admit(level slog.Level, cause string) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.closed {
@@ -57,7 +58,7 @@ func (l *serverLog) admit(cause string) bool {
 	}
 	b := l.bursts[cause]
 	if b == nil {
-		b = new(burst)
+		b = &burst{level: level}
 		b.over = time.AfterFunc(logPeriod, func() { l.end(cause, b) })
 		l.bursts[cause] = b
 	}
@@ -74,7 +75,7 @@ func (l *serverLog) end(cause string, b *burst) {
 	}
 	l.mu.Unlock()
 	if current && b.lines > maxLogLines {
-		l.Warn("there was more than was logged", "cause", cause, "suppressed", b.lines-maxLogLines, "within", logPeriod)
+		l.Log(context.Background(), b.level, "there was more than was logged", "cause", cause, "suppressed", b.lines-maxLogLines, "within", logPeriod)
 	}
 }
 

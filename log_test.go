@@ -75,6 +75,20 @@ func TestLogLimit(t *testing.T) {
 	})
 }
 
+// TestLogSuppressedErrors checks that who wants errors only is told, too, how
+// many were not logged.
+func TestLogSuppressedErrors(t *testing.T) {
+	var b syncBuffer
+	log := newServerLog(logTo(&b, slog.LevelError))
+	for range maxLogLines + 5 {
+		log.limited(slog.LevelError, "failed", "could not answer a request")
+	}
+	log.close()
+	if got := lines(b.String(), "level=ERROR", "suppressed=5"); got != 1 {
+		t.Errorf("%d summaries:\n%s", got, b.String())
+	}
+}
+
 // TestLogQuiet checks that lines that are not wanted are not counted either.
 func TestLogQuiet(t *testing.T) {
 	var b syncBuffer

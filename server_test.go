@@ -519,6 +519,40 @@ func TestAuthorizeRefuses(t *testing.T) {
 	}
 }
 
+// TestAuthorizeEndsGoroutine has an Authorize that ends its goroutine leave no
+// connection behind.
+func TestAuthorizeEndsGoroutine(t *testing.T) {
+	s := serve(t, &Server{Authorize: func(Peer) error { runtime.Goexit(); return nil }})
+	if _, err := Call(t.Context(), s.path, nil); !errors.Is(err, ErrConnClosed) {
+		t.Errorf("client: %v", err)
+	}
+	s.stats(t, "the connection is closed", func(st Stats) bool { return st.Accepted == 1 && st.Open == 0 })
+}
+
+// TestLargeBodyGoes checks that small requests do not keep the memory of a
+// large one.
+func TestLargeBodyGoes(t *testing.T) {
+	const large = 64 << 20
+	s := serve(t, &Server{Handler: HandlerFunc(func(context.Context, *ResponseWriter, *Request) error { return nil })})
+	c := dial(t, s.path)
+	call := func(request []byte) {
+		if _, err := c.Call(t.Context(), request); err != nil {
+			t.Fatal(err)
+		}
+	}
+	call(make([]byte, large))
+	var m runtime.MemStats
+	for range 5 {
+		for range 10 {
+			call([]byte("small"))
+		}
+		runtime.GC()
+	}
+	if runtime.ReadMemStats(&m); m.HeapAlloc > large {
+		t.Errorf("the heap has %d MiB", m.HeapAlloc>>20)
+	}
+}
+
 // TestAuthorizePanics has a panic refuse the peer and not end the process.
 func TestAuthorizePanics(t *testing.T) {
 	s := serve(t, &Server{Authorize: func(Peer) error { panic("no such thing") }})

@@ -61,7 +61,7 @@ var bodies = sync.Pool{New: func() any {
 	return &b
 }}
 
-// largeBody is how much memory a request may keep from larger ones.
+// largeBody is how much memory is used again whatever it was used for.
 const largeBody = 1 << 20
 
 // Causes for which a connection is dropped, where no other error tells.
@@ -116,11 +116,17 @@ func (c *serverConn) mute() {
 
 // serve is what happens to the connection.
 func (c *serverConn) serve() {
+	authorized := false
+	defer func() { // even if Authorize ends the goroutine
+		if !authorized {
+			c.end()
+		}
+	}()
 	if err := c.authorize(); err != nil {
 		c.refused(err)
-		c.end()
 		return
 	}
+	authorized = true
 	// Both deadlines here, where the goroutine's stack has room for it: before
 	// the first response, it would have to grow.
 	c.sock.SetReadDeadline(deadline(c.srv.limits.idle))
@@ -238,11 +244,6 @@ func (c *serverConn) request() error {
 	*c.body = body
 	if err == nil {
 		c.requestRead()
-		if cap(body) > largeBody && len(body) <= largeBody {
-			small := append([]byte{}, body...)
-			c.releaseBody()
-			c.body, body = &small, small
-		}
 		c.req.Body, c.req.off = slices.Clip(body), 0
 		err = c.enter()
 	}
@@ -275,9 +276,14 @@ func (c *serverConn) enter() error {
 	select {
 	case c.worker = <-s.workers:
 	default:
-		if s.counters.waiting.Add(1) > int64(s.limits.waiting) {
-			s.counters.waiting.Add(-1)
-			return errOverload
+		for {
+			n := s.counters.waiting.Load()
+			if n >= int64(s.limits.waiting) {
+				return errOverload
+			}
+			if s.counters.waiting.CompareAndSwap(n, n+1) {
+				break
+			}
 		}
 		c.mu.Lock()
 		ctx.watch()
@@ -491,7 +497,11 @@ func (c *serverConn) finish(keep bool) {
 }
 
 func (c *serverConn) releaseBody() {
-	bodies.Put(c.body)
+	// Memory that is far too large for this request goes. Otherwise small ones
+	// would take it from the pool in turn, and so keep it for ever.
+	if b := *c.body; cap(b) <= largeBody || len(b) > cap(b)/4 {
+		bodies.Put(c.body)
+	}
 	c.req.Body, c.body = nil, nil
 }
 

@@ -67,3 +67,22 @@ func TestLargeMessageAgain(t *testing.T) {
 		t.Errorf("%v allocations", got)
 	}
 }
+
+// A Reader holds no buffer between messages, however they are read.
+func TestReaderRests(t *testing.T) {
+	for name, read := range map[string]func(*Reader) error{
+		"Read":        func(r *Reader) error { _, err := io.ReadAll(r); return err },
+		"WriteTo":     func(r *Reader) error { _, err := r.WriteTo(io.Discard); return err },
+		"ReadMessage": func(r *Reader) error { _, err := r.ReadMessage(nil, -1); return err },
+		"ReadPacket": func(r *Reader) error {
+			_, _, err := r.ReadPacket()
+			_, _, err2 := r.ReadPacket()
+			return errors.Join(err, err2)
+		},
+	} {
+		r := NewReader(strings.NewReader("0006hi0000"))
+		if err := read(r); err != nil || r.lent != nil {
+			t.Errorf("%s: %v; it holds a buffer: %t", name, err, r.lent != nil)
+		}
+	}
+}

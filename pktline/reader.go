@@ -37,8 +37,9 @@ type Reader struct {
 	err  error                    // a protocol error, final
 }
 
-// NewReader returns a Reader of src with a read-ahead buffer for messages of 4 KiB. It holds
-// none between messages.
+// NewReader returns a Reader of src with a read-ahead buffer for messages of 4
+// KiB. Between messages it holds none, unless it has read ahead or waits in
+// [Reader.Await].
 func NewReader(src io.Reader) *Reader { return &Reader{src: src} }
 
 // NewReaderSize returns a Reader of src whose read-ahead buffer has the given
@@ -136,7 +137,6 @@ func (r *Reader) readMessage(m *message, limit int64) error {
 				return err
 			}
 			if flush {
-				r.rest()
 				return nil
 			}
 			begun = true
@@ -277,6 +277,9 @@ func (r *Reader) next() (Kind, error) {
 	}
 	r.r += headerSize
 	r.rem = n
+	if kind == Flush {
+		r.rest()
+	}
 	return kind, nil
 }
 
