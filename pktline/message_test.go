@@ -68,7 +68,8 @@ func TestLargeMessageAgain(t *testing.T) {
 	}
 }
 
-// A Reader holds no buffer between messages, however they are read.
+// A Reader holds no buffer between messages, however they are read, and leaves
+// nothing of them in it.
 func TestReaderRests(t *testing.T) {
 	for name, read := range map[string]func(*Reader) error{
 		"Read":        func(r *Reader) error { _, err := io.ReadAll(r); return err },
@@ -81,8 +82,15 @@ func TestReaderRests(t *testing.T) {
 		},
 	} {
 		r := NewReader(strings.NewReader("0006hi0000"))
+		if err := r.Await(); err != nil {
+			t.Fatal(err)
+		}
+		buffer := r.lent
 		if err := read(r); err != nil || r.lent != nil {
 			t.Errorf("%s: %v; it holds a buffer: %t", name, err, r.lent != nil)
+		}
+		if bytes.Contains(buffer[:], []byte("hi")) {
+			t.Errorf("%s: the message is still in the buffer", name)
 		}
 	}
 }

@@ -32,6 +32,7 @@ type Reader struct {
 	buf  []byte // buf[r:w] has been read ahead
 	r, w int
 	lent *[defaultReadBuffer]byte // buf's memory, if it is from readBuffers
+	used int                      // how much of it has been written to
 	rem  int                      // data bytes of the current packet still to come
 	done bool                     // Read has met the message's end
 	err  error                    // a protocol error, final
@@ -51,7 +52,7 @@ func NewReaderSize(src io.Reader, size int) *Reader {
 // Reset makes r read from src as if it were new. It keeps its buffer and
 // drops what had been read ahead.
 func (r *Reader) Reset(src io.Reader) {
-	*r = Reader{src: src, buf: r.buf, lent: r.lent}
+	*r = Reader{src: src, buf: r.buf, lent: r.lent, used: r.used}
 }
 
 // Buffered returns the number of bytes that have been read ahead.
@@ -295,6 +296,7 @@ func (r *Reader) fill() error {
 	}
 	n, err := r.read(r.buf[r.w:])
 	r.w += n
+	r.used = max(r.used, r.w)
 	if err != nil {
 		r.rest()
 	}
@@ -310,12 +312,14 @@ func (r *Reader) rest() {
 	}
 }
 
-// setBuffer replaces the buffer, and gives back the one that was lent.
+// setBuffer replaces the buffer, and gives back the one that was lent, cleared:
+// nobody could know how long a secret would stay there.
 func (r *Reader) setBuffer(buf []byte, lent *[defaultReadBuffer]byte) {
 	if r.lent != nil {
+		clear(r.lent[:r.used])
 		readBuffers.Put(r.lent)
 	}
-	r.buf, r.lent = buf, lent
+	r.buf, r.lent, r.used = buf, lent, 0
 }
 
 // read reads at least one byte into p or returns an error, never both.
