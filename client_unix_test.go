@@ -5,7 +5,6 @@ package simpleipc
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -54,19 +53,7 @@ func TestStates(t *testing.T) {
 		{"", InvalidPath, ErrInvalidPath},
 		{"a\x00b", InvalidPath, ErrInvalidPath},
 	} {
-		name := fmt.Sprintf("%.30s", strings.TrimPrefix(tt.path, filepath.Dir(path)))
-		state, err := Probe(t.Context(), tt.path)
-		if state != tt.state || !errors.Is(err, tt.is) || (err == nil) != (state == Listening) {
-			t.Errorf("Probe %s: %v, %v; want %v", name, state, err, tt.state)
-		}
-		c, err := (&Dialer{Timeout: -1}).Dial(t.Context(), tt.path)
-		if err == nil {
-			c.Close()
-		}
-		var e *Error
-		if !errors.Is(err, tt.is) || err != nil && (!errors.As(err, &e) || e.State != tt.state || e.Op != "dial") {
-			t.Errorf("Dial %s: %v; want %v", name, err, tt.state)
-		}
+		wantState(t, tt.path, tt.state, tt.is)
 	}
 	if e := newError("dial", "/x", syscall.EACCES); e.State != OtherError || !errors.Is(e, fs.ErrPermission) || errors.Is(e, fs.ErrNotExist) {
 		t.Errorf("EACCES: %v", e)

@@ -8,7 +8,7 @@ import "context"
 // started, and a context made that can be ended, when it is first asked about
 // its end.
 type handlerContext struct {
-	context.Context // the server's, for its values
+	context.Context // of the worker that has the request; nil until one has
 	conn            *serverConn
 
 	// Under conn.mu.

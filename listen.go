@@ -42,3 +42,15 @@ type ListenConfig struct {
 func Listen(ctx context.Context, path string) (*Listener, error) {
 	return ListenConfig{}.Listen(ctx, path)
 }
+
+// Accept waits for a connection and returns it, for programs that do not want
+// the protocol; to serve this one, give l to a [Server]. It does not ask
+// whether the peer is one to talk to: see [SameUser]. Only one goroutine at a
+// time may call it. After Close, errors.Is finds [os.ErrClosed] in its error.
+func (l *Listener) Accept() (*RawConn, error) {
+	raw, err := l.accept()
+	if err != nil {
+		return nil, &Error{Op: "accept", Path: l.path, State: OtherError, Err: err}
+	}
+	return &raw, nil
+}

@@ -306,18 +306,6 @@ func (l *Listener) owns() bool {
 	return err == nil && os.SameFile(info, l.info)
 }
 
-// Accept waits for a connection and returns it, for programs that do not want
-// the protocol; to serve this one, give l to a [Server]. It does not ask
-// whether the peer is one to talk to: see [SameUser]. Only one goroutine at a
-// time may call it. After Close, errors.Is finds [os.ErrClosed] in its error.
-func (l *Listener) Accept() (*RawConn, error) {
-	raw, err := l.accept()
-	if err != nil {
-		return nil, &Error{Op: "accept", Path: l.path, State: OtherError, Err: err}
-	}
-	return &raw, nil
-}
-
 // accept waits for a connection. Only one goroutine at a time may call it.
 func (l *Listener) accept() (RawConn, error) {
 	if err := l.raw.Read(l.try); err != nil {

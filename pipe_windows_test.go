@@ -120,18 +120,7 @@ func TestStates(t *testing.T) {
 		{at("no/directory"), PathNotFound, fs.ErrNotExist},
 		{at("file"), PathNotFound, fs.ErrNotExist}, // it is in no pipe's way
 	} {
-		state, err := Probe(t.Context(), tt.path)
-		if state != tt.state || !errors.Is(err, tt.is) || (err == nil) != (state == Listening) {
-			t.Errorf("Probe %s: %v, %v; want %v", tt.path, state, err, tt.state)
-		}
-		c, err := (&Dialer{Timeout: -1}).Dial(t.Context(), tt.path)
-		if err == nil {
-			c.Close()
-		}
-		var e *Error
-		if !errors.Is(err, tt.is) || err != nil && (!errors.As(err, &e) || e.State != tt.state || e.Op != "dial") {
-			t.Errorf("Dial %s: %v; want %v", tt.path, err, tt.state)
-		}
+		wantState(t, tt.path, tt.state, tt.is)
 	}
 	if e := newError("dial", "x", windows.ERROR_ACCESS_DENIED); e.State != OtherError || !errors.Is(e, fs.ErrPermission) || errors.Is(e, fs.ErrNotExist) {
 		t.Errorf("access denied: %v", e)

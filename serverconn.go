@@ -264,7 +264,7 @@ func (c *serverConn) requestRead() {
 // enter waits for a worker, if there is room to wait.
 func (c *serverConn) enter() error {
 	s := c.srv
-	ctx := &handlerContext{Context: s.base, conn: c, readable: !c.inRequest}
+	ctx := &handlerContext{conn: c, readable: !c.inRequest}
 	if s.observed {
 		c.queued = time.Now()
 	}
