@@ -89,8 +89,9 @@ func (d *Dialer) CallStream(ctx context.Context, path string, request io.Reader)
 //
 // The error is an [*Error] that tells the state of the path. errors.Is finds
 // [fs.ErrNotExist] if nothing is there, [ErrNotListening] if nobody takes the
-// connection, [ErrBusy] besides if a server is there, [ErrInvalidPath], [ErrUnauthorized] if Authorize refused the
-// server, and the context's error if that ended the wait.
+// connection, [ErrBusy] besides if a server is there, [ErrInvalidPath],
+// [ErrUnauthorized] if Authorize refused the server, and the context's error
+// if that ended the wait.
 func (d *Dialer) Dial(ctx context.Context, path string) (*Conn, error) {
 	raw, err := d.dial(ctx, path)
 	if err != nil {

@@ -239,9 +239,9 @@ func (l *Listener) Check() error {
 }
 
 // Close stops listening and removes the socket from the path, unless another
-// one has taken its place or it is a FileListener's. Clients that have connected and were not accepted
-// are hung up on. It returns an error if the socket could not be removed; the
-// next server will replace it.
+// one has taken its place or it is a FileListener's. Clients that have
+// connected and were not accepted are hung up on. It returns an error if the
+// socket could not be removed; the next server will replace it.
 func (l *Listener) Close() error {
 	err := l.remove(context.Background())
 	l.closeSocket()

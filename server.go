@@ -180,10 +180,10 @@ func (s *Server) ListenAndServe(ctx context.Context, path string) error {
 }
 
 // Serve answers the requests that arrive at l, until the server is shut down:
-// by [Server.Shutdown], [Server.Close], a handler that returns [Quit], IdleExit,
-// or the end of ctx, which has the effect of Shutdown. It returns when the shutdown
-// is complete, so that a program may exit then. l is closed and its path
-// removed. The values of ctx are passed on to the handlers.
+// by [Server.Shutdown], [Server.Close], a handler that returns [Quit],
+// IdleExit, or the end of ctx, which has the effect of Shutdown. It returns
+// when the shutdown is complete, so that a program may exit then. l is closed
+// and its path removed. The values of ctx are passed on to the handlers.
 //
 // Serve always returns an error: [ErrServerClosed] after these, [ErrStolen]
 // when the path no longer led to the server, which then has shut down in
