@@ -10,23 +10,22 @@ import (
 
 // An observation is what becomes known of one request and its response. It goes
 // to the trace and, if the request was slow, to the log. If nobody wants it, it
-// does nothing and looks at no clock.
+// is nil, looks at no clock, and leaves the goroutine's small stack alone.
 type observation struct {
 	conn    *serverConn
 	region  trace2.Span
 	in      int64     // the size of the request, if it is not streamed
-	begun   time.Time // when a worker took the request; zero if nobody wants to know
+	begun   time.Time // when a worker took the request
 	handled time.Time // when the handler returned; zero if there was none
 }
 
 // observe begins the observation of c's request, in a worker's thread. It
 // returns the context for the handler.
-func (c *serverConn) observe(thread context.Context) (context.Context, observation) {
-	o := observation{conn: c}
+func (c *serverConn) observe(thread context.Context) (context.Context, *observation) {
 	if !c.srv.observed {
-		return thread, o
+		return thread, nil
 	}
-	o.begun, o.in = time.Now(), int64(len(c.req.Body))
+	o := &observation{conn: c, begun: time.Now(), in: int64(len(c.req.Body))}
 	c.resp.n = 0
 	if !trace2.Enabled(thread) {
 		return thread, o
@@ -38,14 +37,14 @@ func (c *serverConn) observe(thread context.Context) (context.Context, observati
 
 // handlerReturned is called when it has.
 func (o *observation) handlerReturned() {
-	if !o.begun.IsZero() {
+	if o != nil {
 		o.handled = time.Now()
 	}
 }
 
 // end ends it. ctx is that of the handler, and err why there was no response.
 func (o *observation) end(ctx context.Context, err error) {
-	if o.begun.IsZero() {
+	if o == nil {
 		return
 	}
 	c, now := o.conn, time.Now()
