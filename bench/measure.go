@@ -46,6 +46,10 @@ type lab struct {
 	sockets int
 }
 
+// hugeTime is how long huge messages are measured at least. A few of them say
+// more about whether a garbage collection fell among them than about the rest.
+const hugeTime = 1 * time.Second
+
 // patience is how long one measurement may take.
 const patience = 2 * time.Minute
 
@@ -78,7 +82,10 @@ func (l *lab) measure(ctx context.Context, c contender, b benchCase) (result, er
 
 // serve starts a server. The task is for its clients, too.
 func (l *lab) serve(ctx context.Context, c contender, b benchCase) (*process, task, error) {
-	t := task{Role: "server", Peer: c.name, Path: l.socket(), Case: b, WarmUp: l.time / 3, Time: l.time}
+	t := task{Role: "server", Peer: c.name, Path: l.socket(), Case: b, Time: l.time}
+	if b.largest() >= huge {
+		t.Time = max(t.Time, hugeTime)
+	}
 	t.Profile = l.profilePrefix(t)
 	p, err := startProcess(ctx, t)
 	return p, t, err

@@ -27,9 +27,8 @@ type task struct {
 	Peer    string // the contender's name
 	Path    string
 	Case    benchCase
-	WarmUp  time.Duration
-	Time    time.Duration
-	Profile string `json:",omitempty"` // prefix of the files with profiles
+	Time    time.Duration // how long to warm up, and then to measure
+	Profile string        `json:",omitempty"` // prefix of the files with profiles
 }
 
 // A process is one that runs a role.

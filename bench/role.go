@@ -46,12 +46,11 @@ func clientRole(c contender, t task) (answers, error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, err := all.run(func(k *caller) error { return k.work(t.WarmUp, 1) }); err != nil {
+	if _, err := all.run(func(k *caller) error { return k.work(t.Time, 1) }); err != nil {
 		return nil, err
 	}
 	for _, k := range all {
-		n := len(k.latencies) * int(1+t.Time/max(t.WarmUp, 1))
-		k.latencies = make([]float64, 0, 1024+2*n) // so that measuring allocates nothing
+		k.latencies = make([]float64, 0, 1024+2*len(k.latencies)) // so that measuring allocates nothing
 	}
 	return answers{
 		"measure": func() (any, error) {
