@@ -35,11 +35,13 @@ var growthAxes = []growthAxis{
 		},
 	},
 	{
-		name: "message", about: "1 caller on a kept connection, the same number of bytes each way",
+		name: "message", about: "1 caller on a kept connection, on the server's CPU where that can be had; the same number of bytes each way",
 		label: size,
 		peers: []string{ours, baseline},
 		at:    []int{1, 16, 256, 4 << 10, 64 << 10, mib, 10 * mib, huge},
-		of:    func(n int) benchCase { return benchCase{Callers: 1, exchange: exchange{Request: n, Response: n}} },
+		of: func(n int) benchCase {
+			return benchCase{Callers: 1, OneCPU: canPin, exchange: exchange{Request: n, Response: n}}
+		},
 	},
 	{
 		name: "workers", about: "64 callers on connections of their own, 16 bytes each way",
