@@ -254,17 +254,23 @@ func TestBrokenRequests(t *testing.T) {
 	}
 }
 
+// TestIdleTimeout has clients come before they are served, and the requests,
+// too: no slow machine makes them late.
 func TestIdleTimeout(t *testing.T) {
-	s := serve(t, &Server{IdleTimeout: 500 * time.Millisecond})
-	wantHangUp(t, rawConn(t, s.path)) // one that never asks
-	c := dial(t, s.path)
-	for range 3 {
-		if _, err := c.Call(t.Context(), []byte("x")); err != nil {
-			t.Fatal(err)
-		}
+	l, err := Listen(t.Context(), tempPath(t))
+	if err != nil {
+		t.Fatal(err)
 	}
-	s.stats(t, "idle connections closed", func(st Stats) bool { return st.Idle == 2 && st.Open == 0 })
-	_, err := c.Call(t.Context(), []byte("x"))
+	silent, asking, kept := rawConn(t, l.Path()), rawConn(t, l.Path()), dial(t, l.Path())
+	requests := strings.Repeat("0005x0000", 3)
+	send(t, asking, requests)
+	s := serveListener(t, &Server{IdleTimeout: 500 * time.Millisecond}, l)
+	wantHangUp(t, silent)
+	if got, err := io.ReadAll(asking); string(got) != requests {
+		t.Errorf("the responses are %q, %v", got, err)
+	}
+	s.stats(t, "idle connections closed", func(st Stats) bool { return st.Idle == 3 && st.Open == 0 })
+	_, err = kept.Call(t.Context(), []byte("x"))
 	var e *Error
 	if !errors.Is(err, ErrConnClosed) || !errors.As(err, &e) || e.MaybeSeen {
 		t.Errorf("call on a connection that was idle for too long: %v", err)
@@ -275,15 +281,25 @@ func TestIdleTimeout(t *testing.T) {
 // timeout.
 func TestIdleTimeoutSparesHandlers(t *testing.T) {
 	const idle = 200 * time.Millisecond
-	s := serve(t, &Server{IdleTimeout: idle, Handler: HandlerFunc(func(ctx context.Context, w *ResponseWriter, r *Request) error {
+	l, err := Listen(t.Context(), tempPath(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	const request = "000bpatient0000"
+	c := rawConn(t, l.Path())
+	send(t, c, request) // before the time begins
+	serveListener(t, &Server{IdleTimeout: idle, Handler: HandlerFunc(func(ctx context.Context, w *ResponseWriter, r *Request) error {
 		select {
 		case <-time.After(2 * idle):
 			return echo(ctx, w, r)
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}
-	})})
-	wantCall(t, s.path, "patient", "patient")
+	})}, l)
+	response := make([]byte, len(request))
+	if _, err := io.ReadFull(c, response); err != nil || string(response) != request {
+		t.Errorf("the response is %q, %v", response, err)
+	}
 }
 
 // TestClientHangsUp checks that a handler hears of it, wherever it is.
@@ -359,9 +375,25 @@ func TestStalledClient(t *testing.T) {
 // TestSlowReaderIsNotStalled reads a large response with pauses. As long as it
 // goes on reading, it is served.
 func TestSlowReaderIsNotStalled(t *testing.T) {
-	const size = 40 << 20
-	s := serve(t, &Server{WriteTimeout: time.Second, Handler: HandlerFunc(func(ctx context.Context, w *ResponseWriter, r *Request) error {
-		_, err := w.Write(make([]byte, size))
+	for limit := time.Second; ; limit *= 2 {
+		longest, err := readSlowly(t, limit)
+		if err == nil {
+			return
+		}
+		if longest < limit/2 || limit > patience {
+			t.Fatalf("WriteTimeout %v: %v", limit, err)
+		}
+		// Other processes have kept this one from reading.
+	}
+}
+
+// readSlowly reads a large response of a server with this WriteTimeout, for
+// twice as long. It returns the longest time that a part took to be read.
+func readSlowly(t *testing.T, limit time.Duration) (longest time.Duration, err error) {
+	t.Helper()
+	const parts, size = 40, 1 << 20
+	s := serve(t, &Server{WriteTimeout: limit, Handler: HandlerFunc(func(ctx context.Context, w *ResponseWriter, r *Request) error {
+		_, err := w.Write(make([]byte, parts*size))
 		return err
 	})})
 	resp, err := new(Dialer).CallStream(t.Context(), s.path, strings.NewReader(""))
@@ -369,21 +401,23 @@ func TestSlowReaderIsNotStalled(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer resp.Close()
-	tick := time.NewTicker(50 * time.Millisecond)
+	tick := time.NewTicker(2 * limit / parts)
 	defer tick.Stop()
-	sum := 0
-	buf := make([]byte, 1<<20)
-	for sum < size {
+	buf := make([]byte, size)
+	last := time.Now()
+	for i := range parts {
 		<-tick.C
-		n, err := io.ReadFull(resp, buf)
-		sum += n
+		_, err := io.ReadFull(resp, buf)
+		now := time.Now()
+		longest, last = max(longest, now.Sub(last)), now
 		if err != nil {
-			t.Fatalf("after %d bytes: %v", sum, err)
+			return longest, fmt.Errorf("part %d: %w", i, err)
 		}
 	}
 	if n, err := resp.Read(buf); n != 0 || err != io.EOF {
 		t.Errorf("at the end: %d, %v", n, err)
 	}
+	return longest, nil
 }
 
 func TestSendStreams(t *testing.T) {
