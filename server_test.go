@@ -226,10 +226,13 @@ func TestBrokenRequests(t *testing.T) {
 		{"0008ping", false, func(d *Dropped) *int64 { return &d.Slow }},
 	} {
 		t.Run(fmt.Sprintf("%.20q", tt.sent), func(t *testing.T) {
+			var want Dropped
+			*tt.count(&want) = 1
 			srv := &Server{MaxRequest: 1024}
 			if tt.close {
 				srv.MaxRequest = 0
-			} else {
+			}
+			if want.Slow > 0 {
 				srv.ReadTimeout = 50 * time.Millisecond
 			}
 			s := serve(t, srv)
@@ -240,8 +243,6 @@ func TestBrokenRequests(t *testing.T) {
 				halfClose(c)
 			}
 			wantHangUp(t, c)
-			var want Dropped
-			*tt.count(&want) = 1
 			s.stats(t, "dropped", func(st Stats) bool { return st.Dropped == want && st.Open == 0 })
 			if st := s.Stats(); st.Requests != 0 {
 				t.Errorf("stats: %+v", st)
