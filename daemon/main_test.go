@@ -127,12 +127,12 @@ func failRole(args []string) error {
 	return nil
 }
 
-// stuckRole never listens. It leaves its process ID in a file.
+// stuckRole never listens. It leaves its process ID in a file, and says so then.
 func stuckRole(args []string) error {
-	fmt.Fprintln(os.Stderr, "waiting for Godot")
 	if err := os.WriteFile(args[0], []byte(strconv.Itoa(os.Getpid())), 0o600); err != nil {
 		return err
 	}
+	fmt.Fprintln(os.Stderr, "waiting for Godot")
 	time.Sleep(2 * patience)
 	return nil
 }

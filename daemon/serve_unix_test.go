@@ -240,7 +240,7 @@ func TestUpgradeActivated(t *testing.T) {
 	if v := ask(t, d, "version"); v != "2" {
 		t.Errorf("version %q answers", v)
 	}
-	d.Check, d.MaxWait = newer(3), 50*time.Millisecond
+	d.Check, d.MaxWait = newer(3), time.Second // for the server to be checked and quit, too
 	wait := <-upgraded
 	if _, err := d.Dial(t.Context()); !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "no other has answered") {
 		t.Error(err)
