@@ -413,7 +413,7 @@ func TestAbusiveServers(t *testing.T) {
 	expect("a large header and no data", say("fff0"), patience, io.ErrUnexpectedEOF)
 	expect("hangs up at once", func(*os.File) {}, patience, simpleipc.ErrConnClosed)
 	expect("hangs up unread, with an answer begun", func(f *os.File) { io.WriteString(f, "0009hel") }, patience, io.ErrUnexpectedEOF, simpleipc.ErrConnClosed)
-	expect("never answers", func(f *os.File) { io.Copy(io.Discard, f) }, 50*time.Millisecond, context.DeadlineExceeded)
+	expect("never answers", func(f *os.File) { io.Copy(io.Discard, f) }, 500*time.Millisecond, context.DeadlineExceeded)
 	expect("one byte now and then", func(f *os.File) {
 		readAll(f)
 		tick := time.NewTicker(5 * time.Millisecond)
@@ -427,7 +427,7 @@ func TestAbusiveServers(t *testing.T) {
 				return
 			}
 		}
-	}, 100*time.Millisecond, context.DeadlineExceeded)
+	}, 500*time.Millisecond, context.DeadlineExceeded)
 	expect("an endless response", func(f *os.File) {
 		readAll(f)
 		packet := "fff0" + strings.Repeat("x", 65516)
