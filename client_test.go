@@ -122,9 +122,14 @@ func TestBurst(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	d := &Dialer{Timeout: patience}
 	var wg sync.WaitGroup
 	for range 50 {
-		wg.Go(func() { wantCall(t, l.Path(), "hello", "hello") })
+		wg.Go(func() {
+			if got, err := d.Call(t.Context(), l.Path(), []byte("hello")); err != nil || string(got) != "hello" {
+				t.Errorf("got %q, %v", got, err)
+			}
+		})
 	}
 	serveListener(t, &Server{}, l)
 	wg.Wait()
