@@ -79,6 +79,9 @@ func makePrograms() (err error) {
 	if err = os.WriteFile(first, binary, 0o755); err != nil {
 		return err
 	}
+	if err = os.Chmod(first, 0o755); err != nil { // whatever the umask is
+		return err
+	}
 	for name := range roles {
 		if err = os.Link(first, filepath.Join(programs, name)); err != nil {
 			return err
