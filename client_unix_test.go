@@ -5,6 +5,7 @@ package simpleipc
 import (
 	"context"
 	"errors"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -62,5 +63,30 @@ func TestStates(t *testing.T) {
 	cancel()
 	if state, err := Probe(ctx, at("live")); state != OtherError || !errors.Is(err, context.Canceled) {
 		t.Errorf("Probe after the context's end: %v, %v", state, err)
+	}
+}
+
+// TestCloseInterruptsSending closes a connection on which a large request is
+// being sent that nobody reads.
+func TestCloseInterruptsSending(t *testing.T) {
+	started, closed := make(chan struct{}), make(chan struct{})
+	path := fake(t, func(s socket) {
+		io.ReadFull(s, make([]byte, 1))
+		close(started)
+		<-closed
+	})
+	c := dial(t, path)
+	result := make(chan error, 1)
+	go func() {
+		_, err := c.Call(context.Background(), make([]byte, 10<<20))
+		result <- err
+	}()
+	receive(t, started)
+	c.Close()
+	err := receive(t, result)
+	close(closed)
+	var e *Error
+	if !errors.Is(err, ErrConnClosed) || !errors.As(err, &e) || e.MaybeSeen {
+		t.Errorf("the call: %v", err)
 	}
 }

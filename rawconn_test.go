@@ -64,6 +64,9 @@ func TestRawConn(t *testing.T) {
 	if _, err := c.Write([]byte("x")); !errors.Is(err, os.ErrClosed) {
 		t.Errorf("writing after Close: %v", err)
 	}
+	if err := c.CloseWrite(); !errors.Is(err, os.ErrClosed) && runtime.GOOS != "windows" {
+		t.Errorf("CloseWrite after Close: %v", err)
+	}
 }
 
 func TestDialRawRefuses(t *testing.T) {

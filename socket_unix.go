@@ -69,9 +69,19 @@ func (s socket) control(f func(fd int) error) error {
 		return err
 	}
 	if cerr := raw.Control(func(fd uintptr) { err = f(int(fd)) }); cerr != nil {
-		return cerr
+		return rawError(cerr)
 	}
 	return err
+}
+
+// rawError returns the error for which a method of a socket's RawConn has not
+// gone on: the socket's deadline has passed or, for which it has an error of its
+// own, the socket was closed.
+func rawError(err error) error {
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return err
+	}
+	return os.ErrClosed
 }
 
 // resolve makes path absolute, so that it means the same whatever becomes of

@@ -31,7 +31,7 @@ func (s socket) WriteBuffers(buffers [][]byte) (sum int64, err error) {
 		return true
 	})
 	if werr != nil {
-		err = werr
+		err = rawError(werr)
 	}
 	return sum, err
 }
