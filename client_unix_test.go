@@ -66,6 +66,17 @@ func TestStates(t *testing.T) {
 	}
 }
 
+// TestNoWorkingDirectory asks for a relative path in a directory that was
+// removed.
+func TestNoWorkingDirectory(t *testing.T) {
+	dir := t.TempDir()
+	t.Chdir(dir)
+	if err := os.Remove(dir); err != nil {
+		t.Fatal(err)
+	}
+	wantState(t, "sock", PathNotFound, fs.ErrNotExist)
+}
+
 // TestCloseInterruptsSending closes a connection on which a large request is
 // being sent that nobody reads.
 func TestCloseInterruptsSending(t *testing.T) {

@@ -61,14 +61,14 @@ func Probe(ctx context.Context, path string) (State, error) {
 		return OtherError, &Error{Op: op, Path: path, State: OtherError, Err: err}
 	}
 	abs, err := resolve(path)
-	if err != nil {
-		return InvalidPath, newError(op, path, err)
+	if err == nil {
+		path = abs
+		var s socket
+		if s, err = connect(abs); err == nil {
+			s.Close()
+			return Listening, nil
+		}
 	}
-	s, err := connect(abs)
-	if err != nil {
-		e := newError(op, abs, err)
-		return e.State, e
-	}
-	s.Close()
-	return Listening, nil
+	e := newError(op, path, err)
+	return e.State, e
 }
