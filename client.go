@@ -17,7 +17,8 @@ import (
 // other. Its methods may be called concurrently; calls take turns.
 //
 // After a failed call the connection is closed, and every further call fails
-// with an error for which errors.Is(err, ErrConnClosed) holds.
+// with an error for which errors.Is(err, ErrConnClosed) holds. Only a call
+// whose context ends before its turn has come leaves the connection as it is.
 type Conn struct {
 	sock  socket
 	path  string
@@ -98,7 +99,8 @@ func (c *Conn) appendCall(ctx context.Context, dst, request []byte) ([]byte, err
 //
 // The caller reads the response to its end or closes it; until then other
 // calls wait. Closing it before its end closes the connection. The context
-// stays in force until then.
+// stays in force until then; but a Read of request that blocks is waited for,
+// whatever becomes of the context and the connection.
 func (c *Conn) CallStream(ctx context.Context, request io.Reader) (*Response, error) {
 	// The region ends with the call, for what the caller does while it reads the
 	// response is its own.
@@ -115,7 +117,16 @@ func (c *Conn) callStream(ctx context.Context, request io.Reader) (sent int64, r
 		return 0, nil, err
 	}
 	src := &source{r: request}
-	if sent, err = c.wr.ReadFrom(src); err != nil {
+	returned := false
+	defer func() { // even if request ends the goroutine, others get their turn
+		if !returned {
+			c.Close()
+			x.end()
+		}
+	}()
+	sent, err = c.wr.ReadFrom(src)
+	returned = true
+	if err != nil {
 		if src.err != nil {
 			err = fmt.Errorf("reading the request to send: %w", src.err)
 		}

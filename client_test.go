@@ -499,6 +499,30 @@ func TestCallStreamRequestFails(t *testing.T) {
 	}
 }
 
+// TestCallStreamRequestPanics checks that others get their turn.
+func TestCallStreamRequestPanics(t *testing.T) {
+	s := serve(t, &Server{})
+	c := dial(t, s.path)
+	func() {
+		defer func() {
+			if p := recover(); p != "no more" {
+				t.Errorf("recovered %v", p)
+			}
+		}()
+		_, err := c.CallStream(t.Context(), readerFunc(func([]byte) (int, error) { panic("no more") }))
+		t.Errorf("CallStream returned %v", err)
+	}()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	if _, err := c.Call(ctx, nil); !errors.Is(err, ErrConnClosed) {
+		t.Errorf("the call after: %v", err)
+	}
+}
+
+type readerFunc func([]byte) (int, error)
+
+func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
+
 // TestStreamRequests serves requests as they arrive.
 func TestStreamRequests(t *testing.T) {
 	early := make(chan error, 1)
