@@ -37,6 +37,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"time"
 
 	"example.com/simpleipc"
@@ -112,8 +113,10 @@ type Daemon struct {
 	// the connection, and leaves it ready for the next call. If it returns
 	// [ErrOutdated], the server is asked to quit, another one is started,
 	// unless a service manager does so, and checked, too: no server is replaced
-	// twice by one call. Any other error is returned by Dial. How long the
-	// first check may take is bounded by Dial's context only.
+	// twice by one call. If the server has hung up on it, as one that is ending
+	// does, it is called again with another connection. Any other error is
+	// returned by Dial. How long the first check may take is bounded by Dial's
+	// context only.
 	//
 	// So that an old and a new client do not take turns in replacing each
 	// other's server, only the newer one may do so: a client that finds a
@@ -169,11 +172,20 @@ func (d *Daemon) Call(ctx context.Context, request []byte) ([]byte, error) {
 // who come in its last milliseconds.
 const maxTries = 20
 
-// isUnseen reports whether a call, or a Check that made one, failed because the
-// server hung up before it had the request.
+// isUnseen reports whether a call failed because the server hung up before it
+// had the request.
 func isUnseen(err error) bool {
 	var e *simpleipc.Error
-	return errors.As(err, &e) && !e.MaybeSeen && errors.Is(err, simpleipc.ErrConnClosed) && !errors.Is(err, ErrOutdated)
+	return errors.As(err, &e) && !e.MaybeSeen && errors.Is(err, simpleipc.ErrConnClosed)
+}
+
+// isUnchecked reports whether a Check failed because the server hung up before
+// it had the request. On Windows it may have had it, for all that can be told;
+// but a question about the server can be asked again.
+func isUnchecked(err error) bool {
+	var e *simpleipc.Error
+	return errors.As(err, &e) && (!e.MaybeSeen || runtime.GOOS == "windows") &&
+		errors.Is(err, simpleipc.ErrConnClosed) && !errors.Is(err, ErrOutdated)
 }
 
 // Start starts the server and returns when it listens. If another process was
@@ -277,7 +289,7 @@ func (d *Daemon) connect(ctx context.Context) (c *simpleipc.Conn, missing bool, 
 			return nil, isAbsent(err), err
 		}
 		c, err = d.checked(ctx, c)
-		if tries == maxTries || !isUnseen(err) {
+		if tries == maxTries || !isUnchecked(err) {
 			return c, errors.Is(err, ErrOutdated), err
 		}
 		if perr := pause(ctx, tries); perr != nil {

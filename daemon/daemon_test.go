@@ -462,6 +462,29 @@ func TestOutdatedHangsUp(t *testing.T) {
 	}
 }
 
+// A server that is ending hangs up on Check, which is called again if the server
+// has not seen its request. On Windows that cannot be told, and it is called
+// again in any case.
+func TestCheckIsHungUpOn(t *testing.T) {
+	d := server(t)
+	for seen, again := range map[bool]bool{false: true, true: runtime.GOOS == "windows"} {
+		checked := 0
+		d.Check = func(context.Context, *simpleipc.Conn) error {
+			if checked++; checked > 1 {
+				return nil
+			}
+			return &simpleipc.Error{Op: "call", Path: d.Path, State: simpleipc.Listening, MaybeSeen: seen, Err: simpleipc.ErrConnClosed}
+		}
+		c, err := d.Dial(t.Context())
+		if err == nil {
+			c.Close()
+		}
+		if again && (err != nil || checked != 2) || !again && (!errors.Is(err, simpleipc.ErrConnClosed) || checked != 1) {
+			t.Errorf("maybe seen: %t: checked %d times: %v", seen, checked, err)
+		}
+	}
+}
+
 // Stop returns when the server has given its path up, though it has yet to
 // answer what it was asked before.
 func TestStopDoesNotWaitForAnswers(t *testing.T) {

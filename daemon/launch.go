@@ -89,7 +89,7 @@ func (d *Daemon) launch(ctx context.Context) (*simpleipc.Conn, error) {
 	case err == nil:
 		p.settle(within, c.Peer().PID)
 		missing := false
-		if c, err = d.checked(within, c); isUnseen(err) {
+		if c, err = d.checked(within, c); isUnchecked(err) {
 			c, missing, err = d.connect(within)
 		}
 		if err == nil {
