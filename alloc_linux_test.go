@@ -3,12 +3,14 @@ package simpleipc
 import (
 	"context"
 	"testing"
+
+	"example.com/simpleipc/internal/race"
 )
 
 // TestAllocations holds an exchange, of client and server together, to what it
 // allocates now.
 func TestAllocations(t *testing.T) {
-	if raceEnabled {
+	if race.Enabled {
 		t.Skip("the race detector's pools forget at random")
 	}
 	path := quietly(t)

@@ -14,6 +14,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"example.com/simpleipc/internal/race"
 )
 
 func TestServe(t *testing.T) {
@@ -519,7 +521,7 @@ func TestIdleConnections(t *testing.T) {
 	if after, _ := residentMemory(server.Process.Pid); known {
 		each := (after - before) / int64(n)
 		t.Logf("%d idle connections: %d KiB, %d bytes each", n, (after-before)>>10, each)
-		if each > 16<<10 && !raceEnabled {
+		if each > 16<<10 && !race.Enabled {
 			t.Errorf("an idle connection takes %d bytes", each)
 		}
 	}

@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"example.com/simpleipc"
+	"example.com/simpleipc/internal/race"
 )
 
 func TestDial(t *testing.T) {
@@ -72,7 +73,7 @@ func TestDialAfterKill(t *testing.T) {
 // yet.
 func TestManyProcesses(t *testing.T) {
 	n := 100
-	if testing.Short() || raceEnabled {
+	if testing.Short() || race.Enabled {
 		n = 30
 	}
 	d := server(t)

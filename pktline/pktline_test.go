@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"testing/iotest"
+
+	"example.com/simpleipc/internal/race"
 )
 
 // pkt frames data as one packet, independently of the code under test.
@@ -579,7 +581,7 @@ func TestAllocations(t *testing.T) {
 			if err := w.WriteMessage(message); err != nil {
 				t.Fatal(err)
 			}
-		}); got > 0.5 && !raceEnabled { // sync.Pool drops at random under the race detector
+		}); got > 0.5 && !race.Enabled { // sync.Pool drops at random under the race detector
 			t.Errorf("WriteMessage of %d bytes: %v allocations", n, got)
 		}
 	}

@@ -13,6 +13,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"example.com/simpleipc/internal/race"
 )
 
 // A repo is a repository of real Git's, in which the folder "data" is filtered.
@@ -236,7 +238,7 @@ func (r *repo) damage(name string) {
 func TestGit(t *testing.T) {
 	t.Parallel()
 	huge := 50_000_000
-	if raceEnabled {
+	if race.Enabled {
 		huge /= 10 // it would take more than ten seconds
 	}
 	files := map[string]string{

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"testing"
 	"time"
+
+	"example.com/simpleipc/internal/race"
 )
 
 var long = flag.Bool("long", false, "check the largest model, too: two minutes, and 5 GB")
@@ -21,7 +23,7 @@ func TestProtocol(t *testing.T) {
 	switch {
 	case *long:
 		most = 100
-	case testing.Short() || raceEnabled:
+	case testing.Short() || race.Enabled:
 		most = 0
 	}
 	for _, tt := range []struct {

@@ -21,6 +21,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"example.com/simpleipc"
+	"example.com/simpleipc/internal/race"
 	"example.com/simpleipc/pktline"
 )
 
@@ -246,7 +247,7 @@ func TestAbusiveClients(t *testing.T) {
 		state := stateOfServer(t, path)
 		each := (state.Resident - before.Resident) / int64(n)
 		t.Logf("%s: %d of them take %d bytes of the server's memory each", what, n, each)
-		if bound := int64(32 << 10); each > bound && !raceEnabled {
+		if bound := int64(32 << 10); each > bound && !race.Enabled {
 			t.Errorf("%s take %d bytes each, more than %d", what, each, bound)
 		}
 		figures(what, n)

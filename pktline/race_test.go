@@ -1,5 +1,0 @@
-//go:build race
-
-package pktline
-
-const raceEnabled = true

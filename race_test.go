@@ -1,5 +1,0 @@
-//go:build race
-
-package simpleipc
-
-const raceEnabled = true

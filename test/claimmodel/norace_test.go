@@ -1,5 +1,0 @@
-//go:build !race
-
-package claimmodel
-
-const raceEnabled = false

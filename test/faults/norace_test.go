@@ -1,5 +1,0 @@
-//go:build !race && linux
-
-package faults
-
-const raceEnabled = false
