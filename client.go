@@ -23,7 +23,7 @@ type Conn struct {
 	sock  socket
 	path  string
 	peer  Peer
-	limit int64 // of a response's size, or -1
+	limit int64 // of a response's size; none if it is negative
 
 	turn   chan struct{} // holds a token while an exchange is going on
 	closed atomic.Bool

@@ -1,6 +1,7 @@
 package simpleipc
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -97,12 +98,9 @@ func (d *Dialer) Dial(ctx context.Context, path string) (*Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Conn{sock: raw.sock, path: raw.sock.Name(), peer: raw.peer, limit: d.MaxResponse, turn: make(chan struct{}, 1)}
-	switch {
-	case c.limit == 0:
-		c.limit = defaultMaxResponse
-	case c.limit < 0:
-		c.limit = -1
+	c := &Conn{
+		sock: raw.sock, path: raw.sock.Name(), peer: raw.peer,
+		limit: cmp.Or(d.MaxResponse, defaultMaxResponse), turn: make(chan struct{}, 1),
 	}
 	c.rd.Reset(c.sock)
 	c.wr.Reset(c.sock)
@@ -137,10 +135,7 @@ func (d *Dialer) dial(ctx context.Context, path string) (RawConn, error) {
 // tryConnect connects to abs, as often as the fields say.
 func (d *Dialer) tryConnect(ctx context.Context, abs string) (RawConn, error) {
 	const op = "dial"
-	timeout := d.Timeout
-	if timeout == 0 {
-		timeout = defaultDialTimeout
-	}
+	timeout := cmp.Or(d.Timeout, defaultDialTimeout)
 	if err := ctx.Err(); err != nil {
 		return RawConn{}, newError(op, abs, err)
 	}

@@ -1,6 +1,7 @@
 package simpleipc
 
 import (
+	"cmp"
 	"context"
 	"io/fs"
 	"time"
@@ -41,6 +42,11 @@ type ListenConfig struct {
 // Listen claims path with the zero [ListenConfig]; see [ListenConfig.Listen].
 func Listen(ctx context.Context, path string) (*Listener, error) {
 	return ListenConfig{}.Listen(ctx, path)
+}
+
+// lockTimeout is LockTimeout with its default.
+func (lc ListenConfig) lockTimeout() time.Duration {
+	return max(0, cmp.Or(lc.LockTimeout, defaultLockTimeout))
 }
 
 // Accept waits for a connection and returns it, for programs that do not want

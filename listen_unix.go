@@ -98,13 +98,7 @@ func (lc ListenConfig) listen(ctx context.Context, path string) (*Listener, erro
 	if err != nil {
 		return nil, fmt.Errorf("directory of the socket: %w", err)
 	}
-	l := &Listener{path: path, base: base, parent: parent, lockTimeout: lc.LockTimeout}
-	switch {
-	case l.lockTimeout == 0:
-		l.lockTimeout = defaultLockTimeout
-	case l.lockTimeout < 0:
-		l.lockTimeout = 0
-	}
+	l := &Listener{path: path, base: base, parent: parent, lockTimeout: lc.lockTimeout()}
 	if err := l.claim(ctx, lc); err != nil {
 		parent.Close()
 		return nil, err

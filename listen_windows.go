@@ -109,7 +109,7 @@ func (lc ListenConfig) listen(ctx context.Context, name string) (l *Listener, er
 	if backlog <= 0 {
 		backlog = defaultBacklog
 	}
-	err = l.claim(ctx, lc.LockTimeout)
+	err = l.claim(ctx, lc.lockTimeout())
 	for range min(backlog, maxBacklog) - 1 {
 		if err == nil {
 			err = l.newInstance(false)
@@ -126,9 +126,6 @@ func (lc ListenConfig) listen(ctx context.Context, name string) (l *Listener, er
 // the name is taken and nobody listens, it tries again: the instances may be
 // those of a server that is ending.
 func (l *Listener) claim(ctx context.Context, timeout time.Duration) error {
-	if timeout == 0 {
-		timeout = defaultLockTimeout
-	}
 	wait := newBackoff(ctx, timeout)
 	for {
 		if err := ctx.Err(); err != nil {

@@ -1,6 +1,7 @@
 package simpleipc
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -154,7 +155,7 @@ type worker struct {
 }
 
 // limits are a server's limits with the defaults filled in; 0 is no limit for
-// the times, -1 for the size.
+// the times, a negative one for the size.
 type limits struct {
 	workers, waiting         int
 	request                  int64
@@ -275,17 +276,16 @@ func (s *Server) start() error {
 	s.started = true
 	s.began = time.Now()
 	s.log = newServerLog(s.Logger)
+	workers := cmp.Or(max(0, s.Workers), DefaultWorkers)
 	s.limits = limits{
-		workers: max(0, s.Workers),
-		waiting: max(0, s.MaxWaiting),
-		request: orDefault(s.MaxRequest, DefaultMaxRequest),
-		read:    max(0, orDefault(s.ReadTimeout, DefaultReadTimeout)),
-		write:   max(0, orDefault(s.WriteTimeout, DefaultWriteTimeout)),
-		idle:    max(0, orDefault(s.IdleTimeout, DefaultIdleTimeout)),
-		drain:   max(0, orDefault(s.DrainTimeout, DefaultDrainTimeout)),
+		workers: workers,
+		waiting: cmp.Or(max(0, s.MaxWaiting), waitingPerWorker*workers),
+		request: cmp.Or(s.MaxRequest, DefaultMaxRequest),
+		read:    max(0, cmp.Or(s.ReadTimeout, DefaultReadTimeout)),
+		write:   max(0, cmp.Or(s.WriteTimeout, DefaultWriteTimeout)),
+		idle:    max(0, cmp.Or(s.IdleTimeout, DefaultIdleTimeout)),
+		drain:   max(0, cmp.Or(s.DrainTimeout, DefaultDrainTimeout)),
 	}
-	s.limits.workers = orDefault(s.limits.workers, DefaultWorkers)
-	s.limits.waiting = orDefault(s.limits.waiting, waitingPerWorker*s.limits.workers)
 	s.authorize = s.Authorize
 	if s.authorize == nil {
 		s.authorize = SameUser
@@ -304,13 +304,6 @@ func (s *Server) idleLeft(l *Listener) time.Duration {
 		return s.IdleExit
 	}
 	return s.IdleExit - time.Since(s.began.Add(time.Duration(s.lastBusy.Load())))
-}
-
-func orDefault[T int | int64 | time.Duration](v, def T) T {
-	if v == 0 {
-		return def
-	}
-	return v
 }
 
 // serverKey is the key of a handler's context whose value is its server.
