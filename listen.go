@@ -3,6 +3,7 @@ package simpleipc
 import (
 	"cmp"
 	"context"
+	"errors"
 	"io/fs"
 	"time"
 )
@@ -42,6 +43,19 @@ type ListenConfig struct {
 // Listen claims path with the zero [ListenConfig]; see [ListenConfig.Listen].
 func Listen(ctx context.Context, path string) (*Listener, error) {
 	return ListenConfig{}.Listen(ctx, path)
+}
+
+// listenError wraps the error of an attempt to claim path. It does not tell
+// other states than these: what is missing, for instance, may be a directory.
+func listenError(path string, err error) *Error {
+	e := &Error{Op: "listen", Path: path, State: OtherError, Err: cause(err)}
+	switch {
+	case errors.Is(err, ErrInUse):
+		e.State = Listening
+	case stateOf(err) == InvalidPath:
+		e.State = InvalidPath
+	}
+	return e
 }
 
 // lockTimeout is LockTimeout with its default.

@@ -74,19 +74,6 @@ func (lc ListenConfig) Listen(ctx context.Context, path string) (*Listener, erro
 	return l, nil
 }
 
-func listenError(path string, err error) *Error {
-	e := &Error{Op: "listen", Path: path, State: OtherError, Err: cause(err)}
-	switch stateOf(err) {
-	case InvalidPath:
-		e.State = InvalidPath
-	default:
-		if errors.Is(err, ErrInUse) {
-			e.State = Listening
-		}
-	}
-	return e
-}
-
 func (lc ListenConfig) listen(ctx context.Context, path string) (*Listener, error) {
 	dir, base := filepath.Split(path)
 	parent, err := os.OpenRoot(dir)

@@ -85,17 +85,6 @@ func (lc ListenConfig) Listen(ctx context.Context, path string) (*Listener, erro
 	return l, nil
 }
 
-func listenError(path string, err error) *Error {
-	e := &Error{Op: "listen", Path: path, State: OtherError, Err: cause(err)}
-	switch {
-	case errors.Is(err, ErrInUse):
-		e.State = Listening
-	case stateOf(err) == InvalidPath:
-		e.State = InvalidPath
-	}
-	return e
-}
-
 func (lc ListenConfig) listen(ctx context.Context, name string) (l *Listener, err error) {
 	l = &Listener{path: name}
 	if l.sd, err = lc.descriptor(); err != nil {
