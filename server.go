@@ -215,38 +215,7 @@ func (s *Server) Serve(ctx context.Context, l *Listener) error {
 		defer close(accepting)
 		s.acceptLoop(l)
 	}()
-	w := l.watch()
-	defer w.close()
-	tick := time.NewTicker(w.interval)
-	defer tick.Stop()
-	idle := time.NewTimer(s.IdleExit)
-	defer idle.Stop()
-	if s.IdleExit <= 0 {
-		idle.Stop()
-	}
-	check := func() {
-		if err := l.Check(); err != nil {
-			s.shutDown(err, ErrStolen.Error())
-		}
-	}
-	for serving := true; serving; {
-		select {
-		case <-s.stop:
-			serving = false
-		case <-ctx.Done():
-			s.shutDown(ErrServerClosed, "its context has ended: "+context.Cause(ctx).Error())
-		case <-idle.C:
-			if left := s.idleLeft(l); left > 0 {
-				idle.Reset(left)
-			} else {
-				s.shutDown(ErrServerClosed, fmt.Sprintf("idle for %v", s.IdleExit))
-			}
-		case <-w.look:
-			check()
-		case <-tick.C:
-			check()
-		}
-	}
+	s.untilShutDown(ctx, l)
 	s.log.Info("shutting down", "path", l.Path(), "why", s.why)
 	if errors.Is(s.reason, ErrStolen) {
 		trace2.Data(thread, traceAccept, "queue_stop_async", "socket_stolen")
@@ -293,6 +262,44 @@ func (s *Server) start() error {
 	s.conns = make(map[*serverConn]struct{})
 	s.workers = make(chan *worker, s.limits.workers)
 	return nil
+}
+
+// untilShutDown waits for somebody to shut the server down, and does so itself
+// when ctx ends, when it has been idle for IdleExit, and when the path does not
+// lead to l any more.
+func (s *Server) untilShutDown(ctx context.Context, l *Listener) {
+	w := l.watch()
+	defer w.close()
+	tick := time.NewTicker(w.interval)
+	defer tick.Stop()
+	idle := time.NewTimer(s.IdleExit)
+	defer idle.Stop()
+	if s.IdleExit <= 0 {
+		idle.Stop()
+	}
+	check := func() {
+		if err := l.Check(); err != nil {
+			s.shutDown(err, ErrStolen.Error())
+		}
+	}
+	for {
+		select {
+		case <-s.stop:
+			return
+		case <-ctx.Done():
+			s.shutDown(ErrServerClosed, "its context has ended: "+context.Cause(ctx).Error())
+		case <-idle.C:
+			if left := s.idleLeft(l); left > 0 {
+				idle.Reset(left)
+			} else {
+				s.shutDown(ErrServerClosed, fmt.Sprintf("idle for %v", s.IdleExit))
+			}
+		case <-w.look:
+			check()
+		case <-tick.C:
+			check()
+		}
+	}
 }
 
 // touch notes that the server has had something to do, for IdleExit.
