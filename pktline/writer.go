@@ -213,9 +213,7 @@ func (w *Writer) room() []byte {
 		if w.n+headerSize >= MaxPacket {
 			_ = w.Send() // w.err has the error
 		}
-		if w.box == nil {
-			w.box = outboxes.Get().(*outbox)
-		}
+		w.hold()
 		w.open = w.n
 		w.n += headerSize
 	}
@@ -241,13 +239,10 @@ func (w *Writer) close() {
 // mark adds a packet that has no data.
 func (w *Writer) mark(packet string, send bool) error {
 	w.close()
-	if w.box == nil {
-		w.box = outboxes.Get().(*outbox)
-	}
 	if w.n+len(packet) > len(w.box.buf) {
 		_ = w.Send() // w.err has the error
-		w.box = outboxes.Get().(*outbox)
 	}
+	w.hold()
 	w.n += copy(w.box.buf[w.n:], packet)
 	if send {
 		return w.Send()
@@ -263,9 +258,7 @@ var (
 // sendVector sends what is unsent, then p in packets, then, if flush is set, a
 // flush packet. No packet is open.
 func (w *Writer) sendVector(p []byte, flush bool) {
-	if w.box == nil {
-		w.box = outboxes.Get().(*outbox)
-	}
+	w.hold()
 	defer w.release()
 	defer clear(w.box.vector[:]) // do not hold the caller's data
 	for more := true; more && w.err == nil; {
@@ -299,6 +292,13 @@ func (w *Writer) sendVector(p []byte, flush bool) {
 		if w.err == nil && n < int64(size) {
 			w.err = io.ErrShortWrite
 		}
+	}
+}
+
+// hold gets memory from outboxes, if w has none.
+func (w *Writer) hold() {
+	if w.box == nil {
+		w.box = outboxes.Get().(*outbox)
 	}
 }
 
