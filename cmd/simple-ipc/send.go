@@ -26,17 +26,7 @@ func send(o *options, args []string) error {
 	case o.output != "":
 		return sendToFile(o, request)
 	}
-	c, err := connect(o.name)
-	if err != nil {
-		return err
-	}
-	defer c.Close()
-	// A slow response is to be seen as it comes.
-	response, err := c.CallStream(context.Background(), request)
-	if err == nil {
-		err = printResponse(response)
-	}
-	return failed(o.name, err)
+	return sendOnce(o, request, printResponse)
 }
 
 // sendToFile sends a request and writes the response to a file.
@@ -46,6 +36,17 @@ func sendToFile(o *options, request io.Reader) error {
 		return err
 	}
 	defer out.discard()
+	return sendOnce(o, request, func(response *simpleipc.Response) error {
+		if _, err := response.WriteTo(out); err != nil {
+			return err
+		}
+		return out.commit()
+	})
+}
+
+// sendOnce sends a request and lets take have the response as it comes: a slow
+// one is to be seen.
+func sendOnce(o *options, request io.Reader, take func(*simpleipc.Response) error) error {
 	c, err := connect(o.name)
 	if err != nil {
 		return err
@@ -53,10 +54,7 @@ func sendToFile(o *options, request io.Reader) error {
 	defer c.Close()
 	response, err := c.CallStream(context.Background(), request)
 	if err == nil {
-		_, err = response.WriteTo(out)
-	}
-	if err == nil {
-		err = out.commit()
+		err = take(response)
 	}
 	return failed(o.name, err)
 }
