@@ -115,17 +115,3 @@ func (p promptWriter) Write(b []byte) (int, error) {
 	}
 	return n, err
 }
-
-// quitOn returns h with one request that shuts the server down, unless that is
-// empty.
-func quitOn(token string, h simpleipc.Handler) simpleipc.Handler {
-	if token == "" {
-		return h
-	}
-	return simpleipc.HandlerFunc(func(ctx context.Context, w *simpleipc.ResponseWriter, r *simpleipc.Request) error {
-		if string(r.Body) == token {
-			return simpleipc.Quit
-		}
-		return h.ServeIPC(ctx, w, r)
-	})
-}

@@ -102,3 +102,17 @@ func weigh(ballast []byte) []byte {
 	}
 	return fmt.Appendf(nil, "rcvd:%s%08d\n", ballast[:1], len(ballast))
 }
+
+// quitOn returns h with one request that shuts the server down, unless that is
+// empty.
+func quitOn(token string, h simpleipc.Handler) simpleipc.Handler {
+	if token == "" {
+		return h
+	}
+	return simpleipc.HandlerFunc(func(ctx context.Context, w *simpleipc.ResponseWriter, r *simpleipc.Request) error {
+		if string(r.Body) == token {
+			return simpleipc.Quit
+		}
+		return h.ServeIPC(ctx, w, r)
+	})
+}
