@@ -102,6 +102,9 @@ func (w *workspace) take() (ours bool, err error) {
 	if err := w.dir.Chmod(0o700); err != nil { // the umask may have taken some
 		return false, err
 	}
+	if entered, err := w.enter(); !entered {
+		return false, err
+	}
 	if locked, err := flock(w.dir); !locked {
 		return false, err
 	}
@@ -111,19 +114,29 @@ func (w *workspace) take() (ours bool, err error) {
 // find opens the directory, and reports whether it is one of this user's and
 // no link to one.
 func (w *workspace) find() (found bool, err error) {
-	// The dot has it opened as a directory: a FIFO that others have put there
-	// would be waited for.
-	if w.root, err = w.parent.OpenRoot(w.name + "/."); err != nil {
-		if errors.Is(err, unix.ENOTDIR) {
-			return false, nil
-		}
-		return false, ignoreNotExist(err)
-	}
-	if w.dir, err = w.root.Open("."); err != nil {
-		return false, ignoreNotExist(err)
+	// As a directory: a FIFO that others have put there would be waited for.
+	if w.dir, err = w.parent.OpenFile(w.name, os.O_RDONLY|unix.O_DIRECTORY, 0); err != nil {
+		return false, ignoreGone(err)
 	}
 	info, err := w.dir.Stat()
 	return err == nil && ownedByUs(info) && isAt(w.parent, w.name, w.dir), err
+}
+
+// enter opens the directory that was found for the names in it, for which it
+// must be searchable, and reports whether it is still there.
+func (w *workspace) enter() (entered bool, err error) {
+	if w.root, err = w.parent.OpenRoot(w.name + "/."); err != nil { // as a directory, too
+		return false, ignoreGone(err)
+	}
+	return isAt(w.root, ".", w.dir), nil
+}
+
+// ignoreGone returns err unless it says that what was a directory is none now.
+func ignoreGone(err error) error {
+	if errors.Is(err, unix.ENOTDIR) {
+		return nil
+	}
+	return ignoreNotExist(err)
 }
 
 // close removes the directory and all that is in it. What cannot be removed
@@ -199,6 +212,9 @@ func (w *workspace) isDebris() bool {
 		return false
 	}
 	if info, err := w.dir.Stat(); err != nil || info.Mode().Perm()&0o077 != 0 {
+		return false
+	}
+	if entered, _ := w.enter(); !entered {
 		return false
 	}
 	if locked, _ := flock(w.dir); !locked {

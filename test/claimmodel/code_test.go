@@ -14,11 +14,12 @@ import (
 var modelled = map[string]string{
 	"Listener.claim":        "checkFree newWorkspace close lockPath unlock checkFree removeDebris publish",
 	"newWorkspace":          "Mkdir take leave Remove",
-	"workspace.take":        "find Readdirnames Open flock isAt",
-	"workspace.find":        "OpenRoot Open isAt",
+	"workspace.take":        "find Readdirnames Open enter flock isAt",
+	"workspace.find":        "OpenFile isAt", // one step of the model with what follows it
+	"workspace.enter":       "OpenRoot isAt",
 	"workspace.close":       "Remove Remove isAt Remove leave",
 	"removeDebris":          "Open Close ReadDir isDebris close leave",
-	"workspace.isDebris":    "find flock ReadDir isCandidate",
+	"workspace.isDebris":    "find enter flock ReadDir isCandidate",
 	"workspace.leave":       "Close Close Close",
 	"lockPath":              "newCandidate check Close Linkat Remove adoptLock Close Close",
 	"newCandidate":          "OpenFile flock writeLockContent Close",
