@@ -31,7 +31,7 @@ func runShell(t *testing.T, shell, script string, args ...string) string {
 	defer cancel()
 	cmd := exec.CommandContext(ctx, exe, append(args, "-c", script)...)
 	cmd.Dir = dir
-	cmd.Env = append(os.Environ(), "HOME="+dir, "GORACE=atexit_sleep_ms=0")
+	cmd.Env = append(os.Environ(), "HOME="+dir, "LC_ALL=C", "GORACE=atexit_sleep_ms=0") // shells complain of missing locales
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		t.Fatalf("%s: %v\n%s", shell, err, out)
