@@ -247,7 +247,8 @@ func TestAbusiveClients(t *testing.T) {
 		state := stateOfServer(t, path)
 		each := (state.Resident - before.Resident) / int64(n)
 		t.Logf("%s: %d of them take %d bytes of the server's memory each", what, n, each)
-		if bound := int64(32 << 10); each > bound && !race.Enabled {
+		// With few descriptors, what the server takes anyway would count.
+		if bound := int64(32 << 10); each > bound && n >= 500 && !race.Enabled {
 			t.Errorf("%s take %d bytes each, more than %d", what, each, bound)
 		}
 		figures(what, n)
