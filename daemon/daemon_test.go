@@ -314,8 +314,11 @@ func TestStartedProgramAsks(t *testing.T) {
 // While servers come and go all the time, no Call fails, with a Check or
 // without.
 func TestCallWhileServersEnd(t *testing.T) {
+	// Longer than it takes Dial to look again whether a server listens: were all
+	// it starts idle before it looks, it would give up.
+	const idle = 150 * time.Millisecond
 	census := filepath.Join(t.TempDir(), "census")
-	d := server(t, "idle=50ms", "version=1", "census="+census)
+	d := server(t, "idle="+idle.String(), "version=1", "census="+census)
 	checking := *d
 	checking.Check = newer(1)
 	const rounds = 30
@@ -329,7 +332,7 @@ func TestCallWhileServersEnd(t *testing.T) {
 			})
 		}
 		all.Wait()
-		<-time.After(47*time.Millisecond + time.Duration(i)*200*time.Microsecond) // the next ones may meet the server's end
+		<-time.After(idle - 3*time.Millisecond + time.Duration(i)*200*time.Microsecond) // the next ones may meet the server's end
 	}
 	started, _ := os.ReadFile(census)
 	servers := bytes.Count(started, []byte("\n"))
