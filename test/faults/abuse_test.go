@@ -301,7 +301,8 @@ func TestAbusiveClients(t *testing.T) {
 	})
 	t.Logf("before: %d goroutines, %d files, %d KiB; after: %d, %d, %d KiB",
 		before.Goroutines, before.Files, before.Resident>>10, after.Goroutines, after.Files, after.Resident>>10)
-	if d := after.Dropped; d.Malformed == 0 || d.CutShort == 0 || d.TooLarge != 20 || d.Slow == 0 || d.Stalled != workers {
+	// On a busy machine, some of the 20 that are too large are found slow first.
+	if d := after.Dropped; d.Malformed == 0 || d.CutShort == 0 || d.TooLarge == 0 || d.Slow == 0 || d.TooLarge+d.Slow < 21 || d.Stalled != workers {
 		t.Errorf("dropped: %+v", d)
 	}
 }

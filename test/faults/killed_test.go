@@ -162,6 +162,21 @@ type ledger struct {
 	slowest  time.Duration
 }
 
+// await waits until n requests are answered, or until it is late.
+func (b *ledger) await(n int, late time.Time) {
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for time.Now().Before(late) {
+		b.mu.Lock()
+		answered := len(b.answered)
+		b.mu.Unlock()
+		if answered >= n {
+			return
+		}
+		<-tick.C
+	}
+}
+
 // TestKilledServers kills, stops and ends servers under load at random moments.
 // Others take their place at once.
 func TestKilledServers(t *testing.T) {
@@ -223,8 +238,10 @@ func TestKilledServers(t *testing.T) {
 
 	// What happens to them.
 	var kills, stops, terms, starts int
-	for range rounds {
+	late := time.Now().Add(patience)
+	for i := range rounds {
 		pause(rnd, 30*time.Millisecond)
+		book.await(i, late) // a slow machine would spend its time on starting servers
 		pid := ownerOf(path)
 		if rnd.IntN(4) == 0 || pid == 0 {
 			// Anyone, who may be just claiming the path.
@@ -258,6 +275,7 @@ func TestKilledServers(t *testing.T) {
 			p.Process.Kill()
 		}
 	}
+	book.await(rounds, late)
 	done.Store(true)
 	load.Wait()
 	close(stop)
