@@ -36,7 +36,7 @@ func (m testsOf) Run() int {
 }
 
 // testPatience is how long a test waits for what should take no time.
-const testPatience = 20 * time.Second
+const testPatience = 60 * time.Second
 
 // tool returns a command of the tool.
 func tool(t *testing.T, args ...string) *exec.Cmd {
