@@ -295,12 +295,22 @@ func (c *serverConn) enter() error {
 	return nil
 }
 
-// hungUp ends the context of the handler that is at work for a client which
-// has gone.
+// hungUp is called at the end of the stream. If a request is being answered, the
+// client has gone, and hungUp ends the handler's context; or this side has ended
+// the stream, and hungUp waits for the client to go, or for the answer.
 func (c *serverConn) hungUp() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.muted || !c.busy {
+	if c.muted && c.busy {
+		c.sock.SetReadDeadline(time.Time{}) // it is finish that sets one
+		c.mu.Unlock()
+		gone := c.sock.awaitHangUp()
+		c.mu.Lock()
+		if !gone {
+			return
+		}
+	}
+	if !c.busy {
 		return
 	}
 	c.gone = true
@@ -483,6 +493,9 @@ func (c *serverConn) finish(keep bool) {
 	c.idleSince = now
 	ctx := c.ctx
 	ctx.end()
+	if c.muted && ctx.answered != nil {
+		c.sock.SetReadDeadline(longAgo) // see hungUp; nothing more can arrive
+	}
 	if c.srv.draining.Load() {
 		c.mute()
 	}

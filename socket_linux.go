@@ -53,6 +53,20 @@ func shortAddress(path string) (address string, done func(), err error) {
 	return address, func() { unix.Close(fd) }, nil
 }
 
+// awaitHangUp waits until the peer closes a connection whose reading side this
+// side has shut, and reports whether it does so before the read deadline.
+func (s socket) awaitHangUp() (gone bool) {
+	raw, err := s.SyscallConn()
+	if err != nil {
+		return false
+	}
+	err = raw.Read(func(fd uintptr) bool {
+		n, _ := unix.Poll([]unix.PollFd{{Fd: int32(fd)}}, 0) // POLLHUP needs not be asked for
+		return n > 0
+	})
+	return err == nil
+}
+
 // writev is unix.Writev for as many buffers as a [pktline.Writer] has. It does
 // not allocate, and large messages take many calls.
 func writev(fd int, buffers [][]byte) (int, error) {
