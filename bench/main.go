@@ -63,7 +63,7 @@ func parse(args []string) (*options, error) {
 	f.BoolVar(&o.quick, "quick", false, "measure less, for a first impression in less than a minute")
 	f.BoolVar(&o.growth, "growth", false, "measure how cost grows with connections, message and workers instead")
 	f.BoolVar(&o.list, "list", false, "list the cases and the peers, and measure nothing")
-	f.StringVar(&o.out, "out", "", "write the results to this `directory` (results, with -quick results/quick)")
+	f.StringVar(&o.out, "out", "", "write the results to this `directory` (results, with -quick results/quick, of what is chosen or profiled results/part)")
 	f.StringVar(&o.profile, "profile", "", "write profiles of clients and servers to this `directory`; the figures are worse then")
 	if err := f.Parse(args); err != nil {
 		return nil, err
@@ -72,8 +72,11 @@ func parse(args []string) (*options, error) {
 		return nil, fmt.Errorf("%q is not a flag", f.Arg(0))
 	}
 	rounds, duration, out := 5, 150*time.Millisecond, "results"
-	if o.quick {
+	switch {
+	case o.quick:
 		rounds, duration, out = 2, 50*time.Millisecond, filepath.Join("results", "quick")
+	case o.cases != nil || o.peers.String() != "" || o.profile != "":
+		out = filepath.Join("results", "part") // it is not to replace the report of all
 	}
 	if o.rounds <= 0 {
 		o.rounds = rounds
