@@ -27,9 +27,7 @@ func main() {
 		err = run(os.Args[1:])
 	}
 	switch {
-	case err == nil:
-	case errors.Is(err, flag.ErrHelp):
-		os.Exit(2)
+	case err == nil, errors.Is(err, flag.ErrHelp):
 	default:
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
