@@ -303,6 +303,9 @@ func run(args []string) error {
 	if len(args) == 0 {
 		return &usageError{"no command is given", rootHint}
 	}
+	if args[0] == "help" && len(args) > 1 {
+		args = []string{args[1], "--help"}
+	}
 	switch args[0] {
 	case "--help", "-help", "-h", "help":
 		trace2.CmdName(context.Background(), "_query_")
