@@ -253,10 +253,13 @@ server. Ctrl-C and SIGTERM end it; then the socket is removed.`,
 		args:    "bash|zsh|fish",
 		maxArgs: 1,
 		summary: "print what lets a shell complete command lines",
-		details: `Put this line into ~/.bashrc or, with zsh for bash, into ~/.zshrc behind the
-call of compinit:
+		details: `For bash, put this line into ~/.bashrc:
 
   source <(simple-ipc completion bash)
+
+For zsh, put this one into ~/.zshrc, behind the call of compinit:
+
+  source <(simple-ipc completion zsh)
 
 A file in a place that the shell knows starts it faster, and fish needs one: see
 the examples.`,
