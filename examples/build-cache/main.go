@@ -101,8 +101,11 @@ func (o *options) execute(command string, args []string) error {
 	if command == "get" || command == "put" {
 		wanted = 1
 	}
-	if len(args) != wanted {
-		return fmt.Errorf("%d arguments and not %d; see build-cache --help", len(args), wanted)
+	switch {
+	case len(args) < wanted:
+		return fmt.Errorf("%s needs a KEY; see build-cache --help", command)
+	case len(args) > wanted:
+		return fmt.Errorf("unexpected argument '%s'; see build-cache --help", args[wanted])
 	}
 	if err := o.findDir(); err != nil {
 		return err
