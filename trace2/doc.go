@@ -74,9 +74,10 @@
 // write(2) and whole, also if many processes append to one file. A target that
 // fails is given up, without a word unless GIT_TRACE2_DST_DEBUG is set. The
 // reader of a socket or named pipe that is too slow is waited for, but for no
-// more than 50 ms for a line, and a second and a tenth of the time in all; then
-// it is given up, too. Only standard error and inherited descriptors are
-// written to as anybody writes to them: if they block, so does the call.
+// more than 50 ms for a line, and in all for no more than a second plus a tenth
+// of the time since the target was opened; then it is given up, too.
+// Only standard error and inherited descriptors are written to as anybody
+// writes to them: if they block, so does the call.
 //
 // # What it tells
 //

@@ -78,10 +78,8 @@ func Data[V Value](ctx context.Context, category, key string, value V) {
 	}
 }
 
-// DataJSON tells a value that belongs to the region of ctx, as [json.Marshal]
-// encodes it.
-//
-// [json.Marshal]: https://pkg.go.dev/encoding/json#Marshal
+// DataJSON tells a value that belongs to the region of ctx, as
+// [encoding/json.Marshal] encodes it.
 func DataJSON[V any](ctx context.Context, category, key string, value V) {
 	if s := from(ctx); s != nil {
 		s.dataJSON(category, key, value)
