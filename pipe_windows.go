@@ -66,8 +66,9 @@ func resolve(path string) (string, error) {
 }
 
 // pipeName turns an absolute path into what follows pipePrefix: the colon of
-// the drive becomes an underscore.
+// the drive becomes an underscore. What lets a path be long is no part of it.
 func pipeName(path string) string {
+	path = strings.TrimPrefix(strings.TrimPrefix(path, `\\?\`), `UNC\`)
 	if len(path) > 1 && path[1] == ':' {
 		path = path[:1] + "_" + path[2:]
 	}
