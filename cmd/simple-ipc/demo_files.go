@@ -40,16 +40,6 @@ func (t traffic) speed() string {
 	return roundBytes(int64(float64(t.bytes)/max(t.took.Seconds(), 1e-6))) + "/s"
 }
 
-func roundBytes(n int64) string {
-	switch {
-	case n < 1<<10:
-		return fmt.Sprintf("%d B", n)
-	case n < 1<<20:
-		return fmt.Sprintf("%.1f KiB", float64(n)/(1<<10))
-	}
-	return fmt.Sprintf("%.1f MiB", float64(n)/(1<<20))
-}
-
 // A sourceFile is a file to send.
 type sourceFile struct {
 	path string
