@@ -154,13 +154,13 @@ type session struct {
 // Parse reads a stream in the event format, of any sessions, and checks
 // everything that can be. With an error it returns the events before it.
 func Parse(b []byte, brief bool) ([]Event, error) {
-	var entries []Event
+	var events []Event
 	sessions := make(map[string]*session)
 	for n, l := range bytes.SplitAfter(b, []byte("\n")) {
 		if len(l) == 0 {
 			continue
 		}
-		e, err := parseEntry(l)
+		e, err := parseEvent(l)
 		if err == nil {
 			sid := e.Text("sid")
 			s := sessions[sid]
@@ -171,15 +171,15 @@ func Parse(b []byte, brief bool) ([]Event, error) {
 			err = s.accept(e, brief)
 		}
 		if err != nil {
-			return entries, fmt.Errorf("line %d: %w: %.300q", n+1, err, l)
+			return events, fmt.Errorf("line %d: %w: %.300q", n+1, err, l)
 		}
-		entries = append(entries, e)
+		events = append(events, e)
 	}
-	return entries, nil
+	return events, nil
 }
 
-// parseEntry reads a line: one JSON object, without members of the same name.
-func parseEntry(l []byte) (Event, error) {
+// parseEvent reads a line: one JSON object, without members of the same name.
+func parseEvent(l []byte) (Event, error) {
 	switch {
 	case !bytes.HasSuffix(l, []byte("}\n")):
 		return nil, errors.New("the line is not whole")
