@@ -66,20 +66,14 @@ func (r *runner) grow(ctx context.Context) {
 	for round := range r.doc.Rounds {
 		for _, a := range growthAxes {
 			for _, n := range a.at {
-				if a.name == "connections" && n > maxConnections() {
-					r.note("%d connections are more than a process may have here", n)
+				if !r.allows(a.of(n).Connections) {
 					continue
 				}
 				for _, peer := range a.peers {
 					c, _ := findContender(peer)
-					m, err := r.lab.measure(ctx, c, a.of(n))
-					m.Round = round + 1
-					if err != nil {
-						if ctx.Err() != nil {
-							return
-						}
-						m.Error = err.Error()
-						r.failed(err)
+					m, ok := r.measure(ctx, c, a.of(n), round+1)
+					if !ok {
+						return
 					}
 					r.note("growth: round %d of %d, %s %s, %s: %s", m.Round, r.doc.Rounds, a.name, a.label(n), peer, duration(m.P50))
 					r.doc.Growth = append(r.doc.Growth, growthResult{a.name, n, m})

@@ -195,17 +195,27 @@ func (r *runner) measureCase(ctx context.Context, b benchCase, round int) {
 		if !peers[i].takes(b) {
 			continue
 		}
-		m, err := r.lab.measure(ctx, peers[i], b)
-		m.Round = round
-		if err != nil {
-			if ctx.Err() != nil {
-				return
-			}
-			m.Error = err.Error()
-			r.failed(err)
+		m, ok := r.measure(ctx, peers[i], b, round)
+		if !ok {
+			return
 		}
 		r.doc.Results = append(r.doc.Results, m)
 	}
+}
+
+// measure measures a peer in one case and one round. It reports false if ctx has
+// ended before that.
+func (r *runner) measure(ctx context.Context, c contender, b benchCase, round int) (m result, ok bool) {
+	m, err := r.lab.measure(ctx, c, b)
+	m.Round = round
+	if err != nil {
+		if ctx.Err() != nil {
+			return m, false
+		}
+		m.Error = err.Error()
+		r.failed(err)
+	}
+	return m, true
 }
 
 // idle measures servers with idle connections.
@@ -219,8 +229,7 @@ func (r *runner) idle(ctx context.Context) {
 			continue // a thread for each, or the same server as another
 		}
 		for _, n := range numbers {
-			if n > maxConnections() {
-				r.note("%d connections are more than a process may have here", n)
+			if !r.allows(n) {
 				continue
 			}
 			r.note("idle connections: %d, %s", n, c.name)
@@ -235,6 +244,16 @@ func (r *runner) idle(ctx context.Context) {
 			r.doc.Idle = append(r.doc.Idle, m)
 		}
 	}
+}
+
+// allows reports whether a process may have so many connections, and notes it
+// if not.
+func (r *runner) allows(connections int) bool {
+	if connections > maxConnections() {
+		r.note("%d connections are more than a process may have here", connections)
+		return false
+	}
+	return true
 }
 
 // maxConnections is how many connections a process may have.
