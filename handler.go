@@ -19,10 +19,10 @@ import (
 //     so is the panic, with its stack; the server goes on.
 //
 // ctx ends when ServeIPC returns, when the client hangs up (if the request is
-// streamed, once it has been read to its end), when the server is
-// closed, and when it has been shut down for longer than it waits for
-// handlers. [context.Cause] tells which: [ErrConnClosed] if the client has hung
-// up, [ErrServerClosed] for the server.
+// streamed, once it has been read to its end), when the server is closed, and
+// when it has been shut down for longer than it waits for handlers.
+// [context.Cause] tells which: [ErrConnClosed] if the client has hung up,
+// [ErrServerClosed] for the server.
 //
 // Neither w nor r nor the request's bytes may be used after ServeIPC has
 // returned. A server calls its handler from several goroutines at once.

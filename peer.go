@@ -78,8 +78,8 @@ var errPeerCredentials = errors.New("no peer credentials")
 //
 // Linux, macOS, FreeBSD, OpenBSD, NetBSD and Windows tell the peer's user. If
 // they do not for once, the peer is refused. Where the platform never does,
-// every peer passes, and the permissions of the socket, which is
-// 0600 unless widened, and of its directory are what keeps others out.
+// every peer passes, and the permissions of the socket, which is 0600 unless
+// widened, and of its directory are what keeps others out.
 func SameUser(p Peer) error { return sameUser(p) }
 
 // AnyUser is for Authorize fields: it lets every peer pass.

@@ -227,37 +227,18 @@ func FuzzClient(f *testing.F) {
 	} {
 		f.Add([]byte(seed), uint(3))
 	}
-	l, err := Listen(f.Context(), tempPath(f))
-	if err != nil {
-		f.Fatal(err)
-	}
 	answers := make(chan [2][]byte, 1)
-	done := make(chan struct{})
-	f.Cleanup(func() {
-		l.Close()
-		<-done
-	})
-	go func() {
-		defer close(done)
-		for {
-			raw, err := l.accept()
-			if err != nil {
-				return
-			}
-			s := raw.sock
-			s.SetDeadline(time.Now().Add(patience))
-			io.ReadFull(s, make([]byte, len("0008ping0000")))
-			for _, part := range <-answers {
-				s.Write(part)
-			}
-			s.Close()
+	path := fake(f, func(s socket) {
+		io.ReadFull(s, make([]byte, len("0008ping0000")))
+		for _, part := range <-answers {
+			s.Write(part)
 		}
-	}()
+	})
 	f.Fuzz(func(t *testing.T, in []byte, cut uint) {
 		want, wantErr := pktline.NewReader(bytes.NewReader(in)).ReadMessage(nil, -1)
 		k := cut % uint(len(in)+1)
 		answers <- [2][]byte{in[:k], in[k:]}
-		got, err := Call(t.Context(), l.Path(), []byte("ping"))
+		got, err := Call(t.Context(), path, []byte("ping"))
 		if (err == nil) != (wantErr == nil) {
 			t.Errorf("%.100q: got %v, want %v", in, err, wantErr)
 		}
