@@ -1,8 +1,11 @@
 package simpleipc
 
 import (
+	"bytes"
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"path/filepath"
 	"strings"
@@ -185,6 +188,61 @@ func TestSlowRequest(t *testing.T) {
 		s.wait(t)
 		if log := b.String(); lines(log, "level=WARN", `msg="slow request"`, "cause=slow_request", "took=", "waited=", "handler=", "bytes_in=4", "bytes_out=4") != want {
 			t.Errorf("SlowRequest %v: the log is\n%s", limit, log)
+		}
+	}
+}
+
+// TestLogHoldsNoMessages logs all there is to log. Of what clients send, there
+// is nothing in it, not even where it was no message. What a handler returns as
+// its error is in it.
+func TestLogHoldsNoMessages(t *testing.T) {
+	var b syncBuffer
+	s := serve(t, &Server{
+		MaxRequest:  20,
+		ReadTimeout: 50 * time.Millisecond,
+		Handler: HandlerFunc(func(_ context.Context, w *ResponseWriter, r *Request) error {
+			w.Write(r.Body)
+			switch {
+			case bytes.HasSuffix(r.Body, []byte("fail")):
+				return errors.New("the handler's own words")
+			case bytes.HasSuffix(r.Body, []byte("panic")):
+				panic("the handler's panic")
+			}
+			return nil
+		}),
+		Logger: logTo(&b, slog.LevelDebug),
+	})
+	for _, sent := range []string{
+		"000asecret0000",
+		"000esecretfail0000",
+		"000fsecretpanic0000",
+		"00ffsecret",         // more than the limit
+		"0010secret",         // never complete
+		"000asecret0001",     // not a request
+		"GET /secret HTTP/1", // nor this
+	} {
+		c := rawConn(t, s.path)
+		send(t, c, sent)
+		if sent == "000asecret0000" {
+			if _, err := io.ReadFull(c, make([]byte, len(sent))); err != nil {
+				t.Fatal(err)
+			}
+		} else {
+			io.Copy(io.Discard, c) // until it is closed
+		}
+		c.Close()
+	}
+	if err := s.Shutdown(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	s.wait(t)
+	log := b.String()
+	if strings.Contains(log, "secret") || strings.Contains(log, "GET") {
+		t.Errorf("the log has bytes of messages in it:\n%s", log)
+	}
+	for _, want := range []string{"the handler's own words", "the handler's panic", "more than 20 bytes", "took longer", "protocol error"} {
+		if !strings.Contains(log, want) {
+			t.Errorf("the log does not have %q:\n%s", want, log)
 		}
 	}
 }
