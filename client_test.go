@@ -17,29 +17,6 @@ import (
 	"example.com/simpleipc/pktline"
 )
 
-func TestStateString(t *testing.T) {
-	for i, want := range []string{"listening", "not listening", "invalid path", "path not found", "other error", "State(5)"} {
-		if got := State(i).String(); got != want {
-			t.Errorf("State %d: %q, want %q", i, got, want)
-		}
-	}
-}
-
-func TestPeerString(t *testing.T) {
-	for want, p := range map[string]Peer{
-		"pid 1, uid 2, gid 3": {PID: 1, UID: 2, GID: 3}, "uid 0": {PID: -1, UID: 0, GID: -1},
-		"pid 1, sid S-1-5-18": {PID: 1, UID: -1, GID: -1, SID: "S-1-5-18"}, "unknown peer": unknownPeer,
-	} {
-		if p.String() != want {
-			t.Errorf("got %q, want %q", p, want)
-		}
-		group := strings.ReplaceAll(strings.ReplaceAll(want, "unknown peer", ""), ", ", " ")
-		if got := strings.Trim(strings.ReplaceAll(p.LogValue().String(), "=", " "), "[]"); got != group {
-			t.Errorf("it is logged as %q, want %q", got, group)
-		}
-	}
-}
-
 // TestDialWaits checks for which states a Dialer waits, how long, and that it
 // finds the server that comes meanwhile.
 func TestDialWaits(t *testing.T) {
@@ -604,22 +581,4 @@ func TestStreamRequests(t *testing.T) {
 	send(t, slow, "0009count")
 	wantHangUp(t, slow)
 	s.stats(t, "counted as slow", func(st Stats) bool { return st.Dropped == Dropped{Slow: 1} && st.Open == 0 })
-}
-
-// wantState checks what Probe and Dial find at a path, and that errors.Is finds
-// is in their errors.
-func wantState(t testing.TB, path string, want State, is error) {
-	t.Helper()
-	state, err := Probe(t.Context(), path)
-	if state != want || !errors.Is(err, is) || (err == nil) != (state == Listening) {
-		t.Errorf("Probe %.80q: %v, %v; want %v", path, state, err, want)
-	}
-	c, err := (&Dialer{Timeout: -1}).Dial(t.Context(), path)
-	if err == nil {
-		c.Close()
-	}
-	var e *Error
-	if !errors.Is(err, is) || err != nil && (!errors.As(err, &e) || e.State != want || e.Op != "dial") {
-		t.Errorf("Dial %.80q: %v; want %v", path, err, want)
-	}
 }

@@ -22,3 +22,10 @@ func TestStatsVar(t *testing.T) {
 		t.Errorf("got %v", v)
 	}
 }
+
+func TestStatsAsJSON(t *testing.T) {
+	b, err := json.Marshal(new(Server).Stats())
+	if err != nil || !strings.Contains(string(b), `"bytes_in":0`) || !strings.Contains(string(b), `"dropped":{"refused":0`) {
+		t.Errorf("%s, %v", b, err)
+	}
+}
