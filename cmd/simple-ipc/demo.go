@@ -175,7 +175,7 @@ func (d *demo) command(ctx context.Context, name string, args ...string) *exec.C
 	cmd := exec.CommandContext(ctx, d.exe, args[0], "--name="+name)
 	cmd.Args = append(cmd.Args, args[1:]...)
 	cmd.SysProcAttr = ownGroup()
-	cmd.WaitDelay = time.Second
+	cmd.WaitDelay = 10 * time.Second
 	return cmd
 }
 
