@@ -12,7 +12,8 @@ import (
 
 // FileListener returns a Listener for a socket that already listens: one that
 // systemd, or the process that started this one, has made and passed on. f can
-// be closed then; the Listener has a descriptor of its own.
+// be closed then; the Listener has a descriptor of its own. The socket is made
+// non-blocking, for every process that has it.
 //
 // Path, permissions and backlog of such a socket are the business of whoever
 // made it: the Listener neither watches the path nor removes it. A server that
