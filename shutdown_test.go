@@ -400,21 +400,21 @@ func TestIdleExit(t *testing.T) {
 		s := serve(t, &Server{IdleExit: short})
 		tick := time.NewTicker(short / 3)
 		defer tick.Stop()
-		var last time.Time
-		for range 5 { // which takes longer than short
+		var last, begun time.Time
+		for range 6 { // which takes longer than short
 			<-tick.C
-			begun := time.Now()
+			select {
+			case <-s.Stopping(): // it was about to, as the request came, and has answered all the same
+			default:
+				last = begun
+			}
+			begun = time.Now()
 			if _, err := Call(t.Context(), s.path, nil); err != nil {
 				// Other processes have kept this one from running.
 				if e := (*Error)(nil); !errors.As(err, &e) || e.MaybeSeen && runtime.GOOS != "windows" {
 					t.Error(err)
 				}
 				break
-			}
-			select {
-			case <-s.Stopping(): // it was, as the request came, and has answered all the same
-			default:
-				last = begun
 			}
 		}
 		if err := s.wait(t); err != ErrServerClosed {
