@@ -27,7 +27,7 @@ func (p Peer) String() string {
 			if text != "" {
 				text += ", "
 			}
-			text += fmt.Sprintf("%s %d", f.name, f.id)
+			text += fmt.Sprintf("%s %d", f.name, uint32(f.id))
 		}
 	}
 	if p.SID != "" {
@@ -44,7 +44,7 @@ func (p Peer) LogValue() slog.Value {
 	var attrs []slog.Attr
 	for _, f := range p.ids() {
 		if f.id != unknown {
-			attrs = append(attrs, slog.Int(f.name, f.id))
+			attrs = append(attrs, slog.Uint64(f.name, uint64(uint32(f.id))))
 		}
 	}
 	if p.SID != "" {

@@ -8,6 +8,7 @@ import (
 func TestPeerString(t *testing.T) {
 	for want, p := range map[string]Peer{
 		"pid 1, uid 2, gid 3": {PID: 1, UID: 2, GID: 3}, "uid 0": {PID: -1, UID: 0, GID: -1},
+		"uid 4294967294":      {PID: -1, UID: -2, GID: -1}, // where int has 32 bits
 		"pid 1, sid S-1-5-18": {PID: 1, UID: -1, GID: -1, SID: "S-1-5-18"}, "unknown peer": unknownPeer,
 	} {
 		if p.String() != want {

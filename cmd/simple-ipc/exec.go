@@ -98,10 +98,10 @@ func (h *commandHandler) environment(p simpleipc.Peer) []string {
 
 // known returns an ID, or nothing if the platform has not told it.
 func known(id int) string {
-	if id < 0 {
+	if id == unknown {
 		return ""
 	}
-	return strconv.Itoa(id)
+	return strconv.FormatUint(uint64(uint32(id)), 10)
 }
 
 // A promptWriter sends each piece of a response at once. A piece is what was in

@@ -183,8 +183,9 @@ func TestCommandLeavesProcess(t *testing.T) {
 func TestCommandEnvironment(t *testing.T) {
 	t.Setenv("SIMPLE_IPC_PEER_PID", "1")
 	h := &commandHandler{name: "/x"}
-	got := h.environment(simpleipc.Peer{PID: 12, UID: -1, GID: 0, SID: "S-1-5-18"})
-	want := []string{"SIMPLE_IPC_NAME=/x", "SIMPLE_IPC_PEER_PID=12", "SIMPLE_IPC_PEER_UID=", "SIMPLE_IPC_PEER_GID=0", "SIMPLE_IPC_PEER_SID=S-1-5-18"}
+	got := h.environment(simpleipc.Peer{PID: 12, UID: -1, GID: -2, SID: "S-1-5-18"})
+	want := []string{"SIMPLE_IPC_NAME=/x", "SIMPLE_IPC_PEER_PID=12", "SIMPLE_IPC_PEER_UID=", "SIMPLE_IPC_PEER_GID=4294967294", // where int has 32 bits
+		"SIMPLE_IPC_PEER_SID=S-1-5-18"}
 	if !slices.Equal(got[len(got)-len(want):], want) {
 		t.Errorf("the environment is %q", got)
 	}

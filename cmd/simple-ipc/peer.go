@@ -11,18 +11,23 @@ type peer simpleipc.Peer
 
 func (p peer) MarshalJSON() ([]byte, error) {
 	var ids struct {
-		PID *int   `json:"pid,omitempty"`
-		UID *int   `json:"uid,omitempty"`
-		GID *int   `json:"gid,omitempty"`
-		SID string `json:"sid,omitempty"`
+		PID *uint32 `json:"pid,omitempty"`
+		UID *uint32 `json:"uid,omitempty"`
+		GID *uint32 `json:"gid,omitempty"`
+		SID string  `json:"sid,omitempty"`
 	}
 	ids.PID, ids.UID, ids.GID, ids.SID = told(p.PID), told(p.UID), told(p.GID), p.SID
 	return json.Marshal(ids)
 }
 
-func told(id int) *int {
-	if id < 0 {
+// unknown is an ID that the platform has not told. Where int has 32 bits, other
+// negative ones are large.
+const unknown = -1
+
+func told(id int) *uint32 {
+	if id == unknown {
 		return nil
 	}
-	return &id
+	n := uint32(id)
+	return &n
 }
