@@ -19,8 +19,9 @@ import (
 //     so is the panic, with its stack; the server goes on.
 //
 // ctx ends when ServeIPC returns, when the client hangs up (if the request is
-// streamed, once it has been read to its end), when the server is closed, and
-// when it has been shut down for longer than it waits for handlers.
+// streamed, once it has been read to its end, or reading it has failed), when
+// the server is closed, and when it has been shut down for longer than it waits
+// for handlers.
 // [context.Cause] tells which: [ErrConnClosed] if the client has hung up,
 // [ErrServerClosed] for the server.
 //

@@ -3,6 +3,7 @@ package simpleipc
 import (
 	"context"
 	"fmt"
+	"io"
 	"runtime"
 	"strings"
 	"testing"
@@ -65,6 +66,27 @@ func TestHandlerContext(t *testing.T) {
 			})
 		}
 	}
+}
+
+// TestHandlerContextOfBrokenRequest has a handler wait for the end of its
+// context that does not care why it could not read its request.
+func TestHandlerContextOfBrokenRequest(t *testing.T) {
+	cause := make(chan error, 1)
+	s := serve(t, &Server{StreamRequests: true, Handler: HandlerFunc(func(ctx context.Context, w *ResponseWriter, r *Request) error {
+		if _, err := io.ReadAll(r); err != io.ErrUnexpectedEOF {
+			t.Errorf("reading the request: %v", err)
+		}
+		<-ctx.Done()
+		cause <- context.Cause(ctx)
+		return context.Cause(ctx)
+	})})
+	c := rawConn(t, s.path)
+	send(t, c, "0008half")
+	c.Close()
+	if err := receive(t, cause); err != ErrConnClosed {
+		t.Errorf("cause: %v", err)
+	}
+	s.stats(t, "hung up", func(st Stats) bool { return st.Dropped == Dropped{HungUp: 1} && st.Open == 0 })
 }
 
 // TestHandlerContextIsPrinted prints contexts while others ask them.

@@ -310,9 +310,14 @@ func (c *serverConn) hungUp() {
 			return
 		}
 	}
-	if !c.busy {
-		return
+	if c.busy {
+		c.lose()
 	}
+}
+
+// lose ends the context of the handler that is at work, since its client cannot
+// be answered. c.mu is held.
+func (c *serverConn) lose() {
 	c.gone = true
 	if c.ctx.cancel != nil {
 		c.ctx.cancel(ErrConnClosed)

@@ -25,19 +25,28 @@ type requestReader serverConn
 
 func (r *requestReader) Read(p []byte) (int, error) {
 	c := (*serverConn)(r)
-	var n int
-	var err error
-	if !c.tooLarge {
-		n, err = c.rd.Read(p)
-		c.tooLarge = c.srv.limits.request >= 0 && int64(n) > c.unread
-		c.unread -= int64(n)
-	}
-	if c.tooLarge {
-		return 0, fmt.Errorf("request of more than %d bytes: %w", c.srv.limits.request, ErrTooLarge)
-	}
-	if err == io.EOF && c.inRequest {
+	n, err := r.read(p)
+	switch {
+	case !c.inRequest, err == nil:
+	case err == io.EOF:
 		c.requestRead()
 		c.ctx.requestRead()
+	default: // even if the handler does not care
+		c.mu.Lock()
+		c.lose()
+		c.mu.Unlock()
+	}
+	return n, err
+}
+
+func (r *requestReader) read(p []byte) (n int, err error) {
+	if !r.tooLarge {
+		n, err = r.rd.Read(p)
+		r.tooLarge = r.srv.limits.request >= 0 && int64(n) > r.unread
+		r.unread -= int64(n)
+	}
+	if r.tooLarge {
+		return 0, fmt.Errorf("request of more than %d bytes: %w", r.srv.limits.request, ErrTooLarge)
 	}
 	return n, cause(err)
 }
