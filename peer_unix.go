@@ -11,5 +11,9 @@ func sameUser(p Peer) error {
 	if p.UID == unknown || p.UID == 0 || p.UID == os.Geteuid() {
 		return nil
 	}
-	return fmt.Errorf("%w: it runs as user %d, not as user %d or root", ErrUnauthorized, p.UID, os.Geteuid())
+	wanted := "root"
+	if us := os.Geteuid(); us != 0 {
+		wanted = fmt.Sprintf("user %d or root", us)
+	}
+	return fmt.Errorf("%w: it runs as user %d, not as %s", ErrUnauthorized, uint32(p.UID), wanted)
 }
