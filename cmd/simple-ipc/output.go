@@ -23,6 +23,17 @@ type output struct {
 
 // createOutput begins the file at path; "-" is standard output.
 func createOutput(path string) (*output, error) {
+	out, err := openOutput(path)
+	if err != nil {
+		if cause := errors.Unwrap(err); cause != nil { // without the path, which may be the draft's
+			err = cause
+		}
+		return nil, fmt.Errorf("cannot write '%s': %w", path, err)
+	}
+	return out, nil
+}
+
+func openOutput(path string) (*output, error) {
 	if path == "-" {
 		return &output{File: os.Stdout}, nil
 	}
@@ -56,7 +67,7 @@ func createDraft(path string, there fs.FileInfo) (*output, error) {
 	name := filepath.Join(filepath.Dir(path), ".simple-ipc-"+strconv.FormatUint(rand.Uint64(), 36))
 	f, err := makeDraft(name, path, there)
 	if err != nil {
-		return nil, fmt.Errorf("cannot write '%s': %w", path, errors.Unwrap(err))
+		return nil, err
 	}
 	out := &output{File: f, path: path, signals: make(chan os.Signal, 1)}
 	for _, s := range []os.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP} {

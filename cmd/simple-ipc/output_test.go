@@ -73,10 +73,11 @@ func TestOutputErrors(t *testing.T) {
 	none := filepath.Join(dir, "none", "file")
 	for _, tt := range []struct{ path, want string }{
 		{dir, "is a directory"},
-		{none, "cannot write '" + none + "': "},
+		{none, ""},
 		{filepath.Join(file, "file"), ""},
 	} {
-		if _, err := createOutput(tt.path); err == nil || !strings.Contains(err.Error(), tt.want) {
+		_, err := createOutput(tt.path)
+		if err == nil || !strings.HasPrefix(err.Error(), "cannot write '"+tt.path+"': ") || !strings.HasSuffix(err.Error(), tt.want) {
 			t.Errorf("%s: %v, want %s", tt.path, err, tt.want)
 		}
 	}

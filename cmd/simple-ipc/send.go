@@ -14,6 +14,9 @@ const noCommand = "(no command)"
 
 // send sends a request and passes on the response, once or many times.
 func send(o *options, args []string) error {
+	if o.interval > 0 && o.repeat == 0 {
+		return &usageError{"--interval is for what is repeated", "use it with --repeat=N"}
+	}
 	request, err := openRequest(o, args)
 	if err != nil {
 		return err
