@@ -8,6 +8,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"os"
 	"os/signal"
@@ -54,6 +55,7 @@ func parse(args []string) (*options, error) {
 			return err
 		}
 	}
+	f.SetOutput(io.Discard) // main tells errors
 	f.IntVar(&o.rounds, "rounds", 0, "measure everything `N` times (5, with -quick 2)")
 	f.DurationVar(&o.time, "time", 0, "measure for about this `long` each time (150ms, with -quick 50ms)")
 	f.Func("cases", "measure the cases that match a regular `expression`, and 'idle', 'start' and 'tool' if it matches those", pattern(&o.cases))
@@ -63,8 +65,14 @@ func parse(args []string) (*options, error) {
 	f.BoolVar(&o.list, "list", false, "list the cases and the peers, and measure nothing")
 	f.StringVar(&o.out, "out", "", "write the results to this `directory` (results, with -quick results/quick, of what is chosen or profiled results/part)")
 	f.StringVar(&o.profile, "profile", "", "write profiles of clients and servers to this `directory`; the figures are worse then")
-	if err := f.Parse(args); err != nil {
+	switch err := f.Parse(args); {
+	case errors.Is(err, flag.ErrHelp):
+		fmt.Println("Usage: go run -C bench . [flags]")
+		f.SetOutput(os.Stdout)
+		f.PrintDefaults()
 		return nil, err
+	case err != nil:
+		return nil, fmt.Errorf("%w; see -help", err)
 	}
 	if f.NArg() > 0 {
 		return nil, fmt.Errorf("%q is not a flag", f.Arg(0))
