@@ -21,9 +21,8 @@ import (
 // ctx ends when ServeIPC returns, when the client hangs up (if the request is
 // streamed, once it has been read to its end, or reading it has failed), when
 // the server is closed, and when it has been shut down for longer than it waits
-// for handlers.
-// [context.Cause] tells which: [ErrConnClosed] if the client has hung up,
-// [ErrServerClosed] for the server.
+// for handlers. [context.Cause] tells which: [ErrConnClosed] if the client has
+// hung up, [ErrServerClosed] for the server.
 //
 // Neither w nor r nor the request's bytes may be used after ServeIPC has
 // returned. A server calls its handler from several goroutines at once.

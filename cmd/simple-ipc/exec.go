@@ -98,10 +98,11 @@ func (h *commandHandler) environment(p simpleipc.Peer) []string {
 
 // known returns an ID, or nothing if the platform has not told it.
 func known(id int) string {
-	if id == unknown {
+	n := told(id)
+	if n == nil {
 		return ""
 	}
-	return strconv.FormatUint(uint64(uint32(id)), 10)
+	return strconv.FormatUint(uint64(*n), 10)
 }
 
 // A promptWriter sends each piece of a response at once. A piece is what was in

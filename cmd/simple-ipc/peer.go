@@ -20,12 +20,10 @@ func (p peer) MarshalJSON() ([]byte, error) {
 	return json.Marshal(ids)
 }
 
-// unknown is an ID that the platform has not told. Where int has 32 bits, other
-// negative ones are large.
-const unknown = -1
-
+// told returns an ID, or nil if the platform has not told it. Where int has 32
+// bits, other negative ones are large.
 func told(id int) *uint32 {
-	if id == unknown {
+	if id == -1 {
 		return nil
 	}
 	n := uint32(id)
